@@ -1,0 +1,1 @@
+"""Tunes image regularizers under one budget and says honestly which one won."""

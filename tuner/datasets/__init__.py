@@ -1,0 +1,59 @@
+"""The data sets, and the two views of one: what a search may see, and what a final run trains and measures on."""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+
+from tuner.datasets.base import Data, Dataset, ImageSet
+from tuner.datasets.digits import Digits
+from tuner.datasets.folder import Folder
+from tuner.datasets.split import Split, split_digest, split_indices
+
+__all__ = [
+    "Data",
+    "Dataset",
+    "DatasetSettings",
+    "Digits",
+    "Folder",
+    "ImageSet",
+    "Split",
+    "final_data",
+    "search_data",
+    "split_digest",
+    "split_indices",
+]
+
+DatasetSettings = Annotated[Digits | Folder, Field(discriminator="name")]
+
+
+def search_data(dataset: Dataset, split: Split) -> Data:
+    """The split's train and validation images; the test set is not even read."""
+    pool = dataset.training_pool()
+    train, validation = split_indices(pool.labels, split, dataset.class_names())
+    return _data(dataset, pool, train, validation, test=None)
+
+
+def final_data(dataset: Dataset, split: Split, fit_on: Literal["train", "trainval"]) -> Data:
+    """What a search sees and the test set; with "trainval" the validation images are trained on too."""
+    pool = dataset.training_pool()
+    train, validation = split_indices(pool.labels, split, dataset.class_names())
+    if fit_on == "trainval":
+        train, validation = torch.cat([train, validation]).sort().values, None
+    return _data(dataset, pool, train, validation, test=dataset.test_set())
+
+
+def _data(dataset: Dataset, pool: ImageSet, train, validation, test: ImageSet | None) -> Data:
+    # The statistics are the pool's, whatever the split takes of it: all runs of a campaign see the same pixels.
+    mean, std = pool.statistics()
+    shorter_side = min(pool.images.shape[2:])
+    return Data(
+        train=pool.take(train),
+        validation=None if validation is None else pool.take(validation),
+        test=test,
+        classes=dataset.classes(),
+        mean=mean,
+        std=std,
+        crop_padding=shorter_side // 8 if dataset.crop_padding is None else dataset.crop_padding,
+        flip=dataset.flip,
+    )
