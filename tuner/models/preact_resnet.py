@@ -1,0 +1,89 @@
+"""Pre-activation residual nets (He et al., ECCV 2016), in the form that the mixing papers' codes train."""
+
+from abc import ABC
+from collections import OrderedDict
+from typing import Annotated, Literal, final
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+Count = Annotated[int, Field(ge=1)]
+Blocks = Annotated[
+    tuple[Count, Count, Count, Count],
+    Field(strict=False, description="residual blocks in each of the four stages"),
+]
+
+
+@final
+class PreActBlock(nn.Module):
+    """BN-ReLU-conv twice, plus a shortcut: (N,C,H,W) to (N,C',H/stride,W/stride).
+
+    Where the shape changes, the shortcut is a 1x1 convolution of the activated input, without a BN of its own.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int):
+        super().__init__()
+        self.activation = nn.Sequential(nn.BatchNorm2d(channels_in), nn.ReLU())
+        self.residual = nn.Sequential(
+            nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(),
+            nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False),
+        )
+        self.shortcut = None
+        if stride != 1 or channels_in != channels_out:
+            self.shortcut = nn.Conv2d(channels_in, channels_out, 1, stride, bias=False)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        activated = self.activation(hidden)
+        shortcut = hidden if self.shortcut is None else self.shortcut(activated)
+        return self.residual(activated) + shortcut
+
+
+def preact_resnet(channels: int, classes: int, width: int, blocks: tuple[int, ...], stem_stride: int) -> nn.Sequential:
+    """Images (N,C,H,W) to logits (N,K): stem, four stages of blocks, head. PyTorch's default initialisation.
+
+    The form shared by the codes of Manifold Mixup, Puzzle Mix and PatchUp: no BN-ReLU after the last stage, unlike the
+    paper. The pooling adapts, where theirs asks for a 4x4 map.
+    """
+    stages = OrderedDict(stem=nn.Conv2d(channels, width, 3, stem_stride, padding=1, bias=False))
+    channels_in = width
+    for layer, count in enumerate(blocks, start=1):
+        channels_out = width * 2 ** (layer - 1)
+        first = PreActBlock(channels_in, channels_out, stride=1 if layer == 1 else 2)
+        others = [PreActBlock(channels_out, channels_out, stride=1) for _ in range(count - 1)]
+        stages[f"layer{layer}"] = nn.Sequential(first, *others)
+        channels_in = channels_out
+    stages["head"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels_in, classes))
+    return nn.Sequential(stages)
+
+
+class PreActResNet(BaseModel, ABC):
+    """What both sizes share. Regularizers count its maps: 0 is the input, 1 after the stem, 2 after layer1, ..."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str
+    width: int = Field(64, ge=1, description="channels of the first stage; each later stage doubles them")
+    blocks: Blocks
+
+    def build(self, channels: int, classes: int, side: int) -> nn.Sequential:
+        """A net for images (N,channels,side,side), or about that size; weights come from torch's global generator."""
+        # From 64 pixels on (Tiny-ImageNet) those codes halve the map in the stem: the stages see what they see at 32.
+        return preact_resnet(channels, classes, self.width, self.blocks, stem_stride=2 if side >= 64 else 1)
+
+
+@final
+class PreActResNet18(PreActResNet):
+    """11.2 million parameters at width 64."""
+
+    name: Literal["preactresnet18"] = "preactresnet18"
+    blocks: Blocks = (2, 2, 2, 2)
+
+
+@final
+class PreActResNet34(PreActResNet):
+    """21.3 million parameters at width 64."""
+
+    name: Literal["preactresnet34"] = "preactresnet34"
+    blocks: Blocks = (3, 4, 6, 3)
