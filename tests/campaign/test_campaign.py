@@ -1,0 +1,245 @@
+"""A campaign driven by hand, without Ray: what it records, and that the fold of its ledger is all there is to it."""
+
+import copy
+from dataclasses import asdict
+
+import pytest
+
+from tuner.campaign import document
+from tuner.campaign.agenda import Ask, Refit, Resume, next_step
+from tuner.campaign.campaign import Campaign, Report
+from tuner.campaign.fold import State
+from tuner.campaign.ledger import LedgerError, encode, read
+from tuner.campaign.preflight import Facts
+
+FACTS = Facts(50, 50, 10, (1, 8, 8), "data", "train", "validation")
+
+
+def row(epoch, error=0.5, **more):
+    return {"epoch": epoch, "train_loss": 1.0, "val_error": error, "val_nll": 1.0, "seconds": 0.1, **more}
+
+
+@pytest.fixture
+def campaign(small):
+    opened = Campaign.open(small, FACTS)
+    yield opened
+    opened.close()
+
+
+def reopened(campaign):
+    campaign.close()
+    return Campaign.open(campaign.document, FACTS)
+
+
+def search(campaign, method="none", error=0.5, until=8, **report):
+    """Suggests a trial of a method and trains it, one row a report, until it ends or `until`."""
+    trial = campaign.suggest_search(method, len(campaign.state.searched(method)), {"lr": 0.1}, {})
+    for epoch in range(1, until + 1):
+        if not campaign.receive(Report(trial.id, 1, [row(epoch, error)], **report)):
+            break
+    return trial
+
+
+def kinds(campaign):
+    return [record["kind"] for record, _ in read(campaign.folder.ledger)]
+
+
+def snapshot(state):
+    return {id: asdict(trial) for id, trial in state.trials.items()}, {m: r.table for m, r in state.rungs.items()}
+
+
+def test_a_trial_that_runs_through_is_suggested_attempted_recorded_and_ended(campaign):
+    trial = search(campaign)
+    assert kinds(campaign) == ["opened", "suggested", "attempt", *["result"] * 8, "ended"]
+    assert trial.status == "completed"
+    assert [r["epoch"] for r in trial.rows] == list(range(1, 9))
+    assert campaign.state.rungs["none"].table == {2: {trial.id: 0.5}, 4: {trial.id: 0.5}}
+
+
+def test_the_decision_to_stop_is_in_the_line_of_its_row(campaign):
+    search(campaign, error=0.2)
+    stopped = search(campaign, error=0.4)
+    assert (stopped.status, stopped.pruned_at, stopped.epoch) == ("stopped", 2, 2)
+    lines = [record for record, _ in read(campaign.folder.ledger)][-2:]
+    assert [(line["kind"], line.get("decision")) for line in lines] == [("result", "stop"), ("ended", None)]
+
+
+def test_methods_are_not_judged_by_each_other(campaign):
+    search(campaign, method="none", error=0.1)
+    assert search(campaign, method="mixup", error=0.9).status == "completed"
+
+
+def test_an_audited_trial_is_told_as_pruned_and_runs_on_unheard(content):
+    content["search"] = {"trials": 4, "audit": 1}
+    campaign = Campaign.open(document.check(content, "small.yaml"), FACTS)
+    search(campaign, error=0.2)
+    audited = search(campaign, error=0.4)
+    assert (audited.status, audited.pruned_at, audited.epoch) == ("audited", 2, 8)
+    assert audited.id not in campaign.state.rungs["none"].table[4]
+    worse = search(campaign, error=0.35, until=2)
+    assert worse.told
+    assert not worse.ended
+    assert campaign.state.best("none").id == "none-000"
+
+
+def test_epochs_that_are_recorded_are_passed_over_and_a_gap_is_refused(campaign):
+    trial = campaign.suggest_search("none", 0, {"lr": 0.1}, {})
+    campaign.receive(Report(trial.id, 1, [row(1), row(2), row(3)]))
+    campaign.receive(Report(trial.id, 2, [row(1), row(2), row(3, error=0.9), row(4)]))
+    assert [(r["epoch"], r["val_error"]) for r in trial.rows] == [(1, 0.5), (2, 0.5), (3, 0.5), (4, 0.5)]
+    with pytest.raises(LedgerError, match="epoch 6 came after 4"):
+        campaign.receive(Report(trial.id, 2, [row(6)]))
+
+
+def test_rows_of_a_replaced_attempt_do_not_count(campaign):
+    trial = campaign.suggest_search("none", 0, {"lr": 0.1}, {})
+    campaign.receive(Report(trial.id, 2, [row(1)]))
+    assert not campaign.receive(Report(trial.id, 1, [row(2)]))
+    assert trial.epoch == 1
+    assert trial.attempt == 2
+
+
+@pytest.mark.parametrize("status", ["diverged", "failed"])
+def test_a_broken_trial_is_ended_is_never_best_and_the_others_go_on(campaign, status):
+    trial = campaign.suggest_search("none", 0, {"lr": 0.1}, {})
+    error = {"class": "Broken", "message": "it broke"}
+    assert not campaign.receive(Report(trial.id, 1, [row(1, error=0.0)], status, error))
+    assert (trial.status, trial.error, trial.epoch) == (status, error, 1)
+    search(campaign, error=0.7)
+    assert campaign.state.best("none").number == 1
+
+
+def test_an_interrupted_trial_is_not_ended_and_comes_first_again(campaign):
+    trial = campaign.suggest_search("none", 0, {"lr": 0.1}, {})
+    assert not campaign.receive(Report(trial.id, 1, [row(1)], "interrupted"))
+    assert next_step(campaign.state, set()) == Resume(trial)
+    assert next_step(campaign.state, {trial.id}) != Resume(trial)
+
+
+def test_the_best_is_full_length_and_ties_go_by_nll(campaign):
+    first = search(campaign, error=0.5)
+    second = campaign.suggest_search("none", 1, {"lr": 0.1}, {})
+    campaign.receive(Report(second.id, 1, [row(epoch, 0.5, val_nll=0.9) for epoch in (1, 2)]))
+    campaign.receive(Report(second.id, 1, [row(epoch, 0.5) for epoch in (3, 4)]))
+    campaign.receive(Report(second.id, 1, [{**row(epoch, 0.5), "val_nll": 0.9} for epoch in (5, 6, 7, 8)]))
+    short = search(campaign, error=0.1, until=5)
+    assert (first.status, second.status, short.status) == ("completed", "completed", None)
+    assert campaign.state.best("none") is second
+
+
+def test_the_agenda_searches_in_turn_then_refits_and_ends(campaign):
+    """Concurrency 1, walked to its end: what comes when."""
+    seen = []
+    while (step := next_step(campaign.state, set())) != "done":
+        match step:
+            case Ask(method, number):
+                seen.append(f"{method} {number}")
+                search(campaign, method, error=0.5 - number / 10)
+            case Refit(method, best, seed):
+                seen.append(f"{method} refit {best.number} seed {seed}")
+                trial = campaign.suggest_final(method, best, seed)
+                campaign.receive(Report(trial.id, 1, [row(e) for e in range(1, 9)]))
+    assert seen == [
+        *[f"{method} {number}" for number in range(4) for method in ("none", "mixup")],
+        *[f"{method} refit 3 seed {seed}" for method in ("none", "mixup") for seed in (0, 1)],
+    ]
+
+
+def test_at_most_a_quarter_of_a_study_runs_at_once_and_finals_fill_idle_workers(campaign):
+    running = {}
+    for method in ("none", "mixup"):
+        step = next_step(campaign.state, set(running))
+        assert step == Ask(method, 0)
+        running[campaign.suggest_search(method, 0, {"lr": 0.1}, {}).id] = method
+    assert next_step(campaign.state, set(running)) == "wait"
+    for trial in list(running):
+        if running[trial] == "none":
+            campaign.receive(Report(trial, 1, [row(e) for e in range(1, 9)]))
+            running.pop(trial)
+    for _ in range(3):
+        assert next_step(campaign.state, set(running)).method == "none"
+        search(campaign, "none")
+    assert isinstance(next_step(campaign.state, set(running)), Refit)
+
+
+def test_without_search_trials_the_papers_setting_is_refitted(content):
+    content["search"] = {"trials": 0}
+    campaign = Campaign.open(document.check(content, "small.yaml"), FACTS)
+    step = next_step(campaign.state, set())
+    assert step == Refit("none", None, 0)
+    trial = campaign.suggest_final("mixup", None, 0)
+    assert trial.params == {"lr": 0.1, "weight_decay": 5e-4, "alpha": 1.0}
+
+
+def test_a_study_without_a_full_length_trial_has_no_final_runs(content):
+    content["methods"] = ["none"]
+    content["search"] = {"trials": 1}
+    campaign = Campaign.open(document.check(content, "small.yaml"), FACTS)
+    trial = campaign.suggest_search("none", 0, {"lr": 0.1}, {})
+    campaign.receive(Report(trial.id, 1, [], "failed", {"class": "X", "message": "x"}))
+    assert next_step(campaign.state, set()) == "done"
+
+
+def test_the_state_is_the_fold_of_the_ledger_in_one_go_or_in_pieces(campaign):
+    search(campaign, error=0.2)
+    search(campaign, error=0.4)
+    search(campaign, method="mixup", until=3)
+    records = [record for record, _ in read(campaign.folder.ledger)]
+    assert snapshot(State.of(records)) == snapshot(campaign.state)
+    for cut in range(1, len(records)):
+        state = State.of(records[:cut])
+        for record in copy.deepcopy(records[cut:]):
+            state.apply(record)
+        assert snapshot(state) == snapshot(campaign.state)
+
+
+def test_a_stop_whose_end_was_not_written_is_ended_without_running_again(campaign):
+    search(campaign, error=0.2)
+    stopped = search(campaign, error=0.4)
+    path = campaign.folder.ledger
+    campaign.close()
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    again = Campaign.open(campaign.document, FACTS)
+    trial = again.state.trials[stopped.id]
+    assert (trial.status, trial.epoch) == ("stopped", 2)
+    assert kinds(again).count("ended") == 2
+    assert kinds(reopened(again)).count("ended") == 2
+
+
+def test_search_trials_train_with_seeds_that_methods_share_and_that_no_final_run_uses(campaign):
+    none, mixup = (campaign.suggest_search(method, 3, {"lr": 0.1}, {}) for method in ("none", "mixup"))
+    assert none.seed == mixup.seed
+    assert none.seed not in range(1000)
+    assert campaign.run_of(none).measure_on == "validation"
+
+
+def test_runs_carry_the_tuned_values(campaign):
+    trial = campaign.suggest_search("mixup", 0, {"lr": 0.3, "weight_decay": 1e-3, "alpha": 0.5}, {})
+    run = campaign.run_of(trial)
+    assert (run.training.lr, run.training.weight_decay, run.hyperparameters) == (0.3, 1e-3, {"alpha": 0.5})
+    final = campaign.run_of(campaign.suggest_final("mixup", trial, 1))
+    assert (final.measure_on, final.seed, final.training.lr) == ("test", 1, 0.3)
+
+
+def test_another_document_under_the_same_name_is_refused_with_what_differs(campaign, content):
+    campaign.close()
+    content["training"] = {**content["training"], "lr": 0.2}
+    before = campaign.folder.ledger.read_bytes()
+    with pytest.raises(LedgerError, match=r"training\.lr: 0\.1 -> 0\.2"):
+        Campaign.open(document.check(content, "small.yaml"), FACTS)
+    assert campaign.folder.ledger.read_bytes() == before
+
+
+def test_other_images_under_the_same_name_are_refused(campaign):
+    campaign.close()
+    with pytest.raises(LedgerError, match="data_digest"):
+        Campaign.open(campaign.document, Facts(50, 50, 10, (1, 8, 8), "others", "train", "validation"))
+
+
+def test_a_ledger_of_another_format_is_refused(campaign):
+    campaign.close()
+    [opened] = [record for record, _ in read(campaign.folder.ledger)]
+    opened.pop("crc", None)
+    campaign.folder.ledger.write_bytes(encode({**opened, "format": 99}))
+    with pytest.raises(LedgerError, match="format 99"):
+        Campaign.open(campaign.document, FACTS)

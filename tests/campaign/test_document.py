@@ -1,0 +1,149 @@
+"""A wrong document is refused with all of its faults at once; a right one is resolved whole."""
+
+import json
+
+import pytest
+
+from tuner.campaign import document, yaml_file
+from tuner.campaign.document import Document
+from tuner.campaign.faults import DocumentError
+from tuner.campaign.preflight import preflight
+
+
+def faults_of(content):
+    with pytest.raises(DocumentError) as refusal:
+        document.check(content, "small.yaml")
+    assert all(
+        fault.file in ("small.yaml",) or fault.file.startswith("search_spaces") for fault in refusal.value.faults
+    )
+    return {fault.path: fault.sentence for fault in refusal.value.faults}
+
+
+def test_a_small_document_is_resolved(small):
+    assert list(small.spaces) == ["shared", "none", "mixup"]
+    assert set(small.space("none")) == {"lr", "weight_decay"}
+    assert set(small.space("mixup")) == {"lr", "weight_decay", "alpha"}
+    assert small.paper_setting("mixup") == {"lr": 0.1, "weight_decay": 5e-4, "alpha": 1.0}
+
+
+def test_what_is_written_reads_back_the_same(small, tmp_path):
+    path = tmp_path / "campaign.yaml"
+    path.write_text(yaml_file.dump(small.as_yaml()), encoding="utf-8")
+    assert document.load(path) == small
+    assert Document.model_validate(json.loads(json.dumps(small.as_yaml()))) == small
+
+
+def test_all_faults_are_reported_at_once(content):
+    content["model"] = {"name": "preactresnet18", "widht": 4}
+    content["methods"] = ["none", "mixupp", {"name": "cutmix", "cutmix_prob": 1.5}]
+    content["training"] = {**content["training"], "epochs": "many", "schedule": {"name": "onecycel"}}
+    content["spaces"] = {"cutmix": {"alpha": {"low": -1, "high": 3}, "cutmix_prob": {"low": 0.5, "hihg": 1}}}
+    content["serach"] = {}
+    faults = faults_of(content)
+    assert 'Did you mean "width"?' in faults["model.widht"]
+    assert "did you mean mixup?" in faults["methods[1]"]
+    assert faults["methods[2].cutmix_prob"] == "got 1.5, must be less than or equal to 1."
+    assert faults["training.epochs"] == 'got "many", must be a valid integer.'
+    assert 'Did you mean "onecycle"?' in faults["training.schedule"]
+    assert "got -1" in faults["spaces.cutmix.alpha.low"]
+    assert 'Did you mean "high"?' in faults["spaces.cutmix.cutmix_prob.hihg"]
+    assert 'Did you mean "search"?' in faults["serach"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        (("training", "lr"), "0.1", 'got "0.1", must be a valid number.'),
+        (("training", "epochs"), True, "got true, must be a valid integer."),
+        (("search", "trials"), 2.5, "got 2.5, must be a valid integer"),
+        (("search", "grace"), "soon", "got \"soon\", must be a valid integer or 'auto'."),
+        (("search", "grace"), 9, "got 9, must be at most training.epochs, which is 8."),
+        (("search", "reduction"), 1, "got 1, must be greater than or equal to 2."),
+        (("name",), "../elsewhere", "should match pattern"),
+        (("resources",), {"gpu": 2}, "more than one GPU a trial"),
+        (("final",), {"seeds": [1, 1]}, "a seed stands twice"),
+        (("final",), {"seeds": [0], "fit_on": "trainval", "select": "best_val"}, "no validation images"),
+        (("methods",), ["none", "none"], "stands twice"),
+        (("methods",), [], "at least 1 item"),
+        (("spaces",), {"mixup": {"alpha": {"choices": [1, 1]}}}, "a choice stands twice"),
+        (("spaces",), {"mixup": {"alpha": {"low": 2, "high": 1}}}, "low must be less than high"),
+        (("spaces",), {"cutmix": {}}, "is no method of this campaign"),
+        (("spaces",), {"shared": {"momentum": {"low": 0.1, "high": 0.9}}}, "has lr, weight_decay"),
+    ],
+)
+def test_each_fault_names_its_place_and_its_law(content, path, value, sentence):
+    place = content
+    for key in path[:-1]:
+        place[key] = dict(place[key])
+        place = place[key]
+    place[path[-1]] = value
+    faults = faults_of(content)
+    assert len(faults) == 1
+    [(where, said)] = faults.items()
+    assert where.startswith(path[0])
+    assert sentence in said
+
+
+def test_a_file_that_is_no_yaml_or_is_not_there_is_a_fault(tmp_path):
+    path = tmp_path / "broken.yaml"
+    with pytest.raises(DocumentError, match="cannot be read"):
+        document.load(path)
+    path.write_text("name: [", encoding="utf-8")
+    with pytest.raises(DocumentError, match=r"not valid YAML.*line 1"):
+        document.load(path)
+    path.write_text("- a\n- b\n", encoding="utf-8")
+    with pytest.raises(DocumentError, match="a campaign is a mapping"):
+        document.load(path)
+
+
+def test_what_is_held_fixed_is_not_searched(content):
+    content["methods"] = [{"name": "cutmix", "alpha": 0.5}]
+    checked = document.check(content, "small.yaml")
+    assert set(checked.space("cutmix")) == {"lr", "weight_decay", "cutmix_prob"}
+    assert checked.method("cutmix").regularizer(cutmix_prob=0.25).alpha == 0.5
+
+
+def test_integer_ends_of_a_real_range_become_reals(content):
+    content["spaces"] = {"mixup": {"alpha": {"low": 1, "high": 2}}}
+    alpha = document.check(content, "small.yaml").space("mixup")["alpha"]
+    assert [type(end) for end in alpha.corners] == [float, float]
+
+
+def test_a_block_larger_than_the_map_is_refused(content):
+    content["methods"] = [{"name": "patchup_hard", "block_size": 9, "scale_block": False}]
+    checked = document.check(content, "small.yaml")
+    with pytest.raises(DocumentError, match=r"methods\[0\].block_size: .*9.*8"):
+        preflight(checked, "small.yaml")
+    content["methods"] = [{"name": "patchup_hard", "scale_block": False}]
+    with pytest.raises(DocumentError, match=r"spaces.patchup_hard.block_size: .*9.*8"):
+        preflight(document.check(content, "small.yaml"), "small.yaml")
+
+
+def test_too_few_images_of_a_class_and_a_missing_folder_are_refused(content, tmp_path):
+    content["split"] = {"train_per_class": 30, "validation_per_class": 20}
+    with pytest.raises(DocumentError, match=r"split: "):
+        preflight(document.check(content, "small.yaml"), "small.yaml")
+    content["dataset"] = {"name": "folder", "root": str(tmp_path / "nowhere")}
+    with pytest.raises(DocumentError, match=r"dataset: .*nowhere"):
+        preflight(document.check(content, "small.yaml"), "small.yaml")
+
+
+def test_preflight_counts_and_digests(small):
+    facts = preflight(small, "small.yaml")
+    assert (facts.train_images, facts.validation_images, facts.classes, facts.shape) == (50, 50, 10, (1, 8, 8))
+    assert facts == preflight(small, "small.yaml")
+
+
+def test_automatic_grace_is_behind_the_first_drop_or_a_quarter(content):
+    assert document.check(content, "small.yaml").search.rungs(document.check(content, "small.yaml").training) == (2, 4)
+    content["training"] = {**content["training"], "epochs": 100, "schedule": {"name": "step", "at": [0.5, 0.75]}}
+    stepped = document.check(content, "small.yaml")
+    assert stepped.search.rungs(stepped.training) == (51,)
+
+
+def test_a_method_of_ones_own(content):
+    content["methods"] = ["none", "tests.campaign.own_method.Shrink"]
+    content["spaces"] = {"tests.campaign.own_method.Shrink": {"amount": {"low": 0.1, "high": 0.5}}}
+    checked = document.check(content, "small.yaml")
+    assert checked.method("tests.campaign.own_method.Shrink").regularizer().amount == 0.25
+    assert set(checked.space("tests.campaign.own_method.Shrink")) == {"lr", "weight_decay", "amount"}

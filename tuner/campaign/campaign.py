@@ -1,0 +1,233 @@
+"""A campaign that is being run: its ledger, the state folded from it, and the facts that are added to both."""
+
+import platform
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from tuner.campaign import yaml_file
+from tuner.campaign.document import Document, differences
+from tuner.campaign.fold import Decision, State, Trial, status_of
+from tuner.campaign.folder import Folder
+from tuner.campaign.ledger import FORMAT, Ledger, LedgerError, Listener, Record
+from tuner.campaign.preflight import Facts
+from tuner.campaign.run import Run
+from tuner.training.streams import seed_of
+
+RECORDED_VERSIONS = ("torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "scikit-learn", "pydantic")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a worker hands over: some epochs of a trial, and how it stands behind the last of them."""
+
+    trial: str
+    attempt: int
+    rows: Sequence[dict[str, Any]] = ()
+    status: Literal["running", "interrupted", "diverged", "failed"] = "running"
+    error: dict[str, str] | None = None
+
+
+@dataclass
+class Campaign:
+    """The one object that adds to the ledger; the searcher and the scheduler of Ray only speak through it."""
+
+    folder: Folder
+    ledger: Ledger
+    state: State
+    stopping: bool = field(default=False, init=False)
+
+    @classmethod
+    def open(cls, document: Document, facts: Facts) -> "Campaign":
+        """Starts the campaign, or takes it up where its ledger ends.
+
+        Raises:
+            LedgerError: it is being run, its ledger is damaged, or it was started with another document or other data.
+        """
+        folder = Folder(document.folder)
+        ledger = Ledger(folder.ledger)
+        try:
+            campaign = cls(folder, ledger, State.of(ledger.records))
+            ledger.listen(campaign.state.apply)
+            if ledger.records:
+                _refuse_other(campaign.state, document, facts, folder)
+            else:
+                ledger.append(_opened(document, facts))
+        except LedgerError:
+            ledger.close()
+            raise
+        folder.document.write_text(yaml_file.dump(document.as_yaml()), encoding="utf-8")
+        folder.stop_file.unlink(missing_ok=True)
+        campaign._settle()
+        return campaign
+
+    def close(self) -> None:
+        self.ledger.close()
+
+    def listen(self, listener: Listener) -> None:
+        """Calls `listener(record)` for every fact from now on, once it is on the disk and in the state."""
+        self.ledger.listen(listener)
+
+    @property
+    def document(self) -> Document:
+        return self.state.document
+
+    @property
+    def facts(self) -> Facts:
+        """What was known of the data when the campaign was opened."""
+        return Facts(**self.state.opened["facts"])
+
+    def run_of(self, trial: Trial) -> Run:
+        """What a worker needs to train this trial."""
+        document, final = self.document, trial.kind == "final"
+        tuned = {name: trial.params[name] for name in ("lr", "weight_decay") if name in trial.params}
+        return Run(
+            dataset=document.dataset,
+            split=document.split,
+            model=document.model,
+            method=trial.method,
+            hyperparameters={**document.method(trial.method).fixed, **trial.hyperparameters},
+            training=document.training.model_copy(update=tuned),
+            seed=trial.seed,
+            measure_on="test" if final else "validation",
+            fit_on=document.final.fit_on if final else "train",
+            select=document.final.select if final else "last",
+        )
+
+    def suggest_search(self, method: str, number: int, params: dict[str, Any], attributes: dict[str, Any]) -> Trial:
+        """Records a search trial. Its training seed depends on its number alone: the methods' studies share them."""
+        seed = seed_of(self.document.search.seed, "search", number) % 2**31
+        return self._suggest(f"{method}-{number:03d}", method, "search", number, seed, params, attributes)
+
+    def suggest_final(self, method: str, best: Trial | None, seed: int) -> Trial:
+        """Records the refit of a method's best configuration with one of the final seeds."""
+        number, params = (best.number, best.params) if best else (None, self.document.paper_setting(method))
+        source = "paper" if best is None else f"{number:03d}"
+        return self._suggest(f"{method}-final-{source}-seed{seed}", method, "final", number, seed, params, {})
+
+    def _suggest(self, trial, method, kind, number, seed, params, attributes) -> Trial:
+        self.ledger.append(
+            {
+                "kind": "suggested",
+                "trial": trial,
+                "method": method,
+                "trial_kind": kind,
+                "number": number,
+                "seed": seed,
+                "params": params,
+                "attributes": attributes,
+            }
+        )
+        return self.state.trials[trial]
+
+    def receive(self, report: Report) -> bool:
+        """Records what a worker hands over; whether the trial goes on.
+
+        Epochs that the ledger has are passed over (a worker that resumes from a checkpoint repeats them), and so is
+        everything of an attempt that another one has replaced.
+        """
+        trial = self.state.trials[report.trial]
+        if trial.ended or report.attempt < trial.attempt:
+            return False
+        if report.attempt > trial.attempt:
+            self.ledger.append({"kind": "attempt", "trial": trial.id, "attempt": report.attempt})
+        self._record_rows(trial, [row for row in report.rows if row["epoch"] > trial.epoch])
+        if status := status_of(trial):
+            self._end(trial, status)
+        elif report.status in ("diverged", "failed"):
+            self._end(trial, report.status, report.error)
+        return report.status == "running" and not trial.ended
+
+    def lost(self, trial: str, reason: str) -> None:
+        """Ends a trial whose workers died again and again."""
+        if not self.state.trials[trial].ended:
+            self._end(self.state.trials[trial], "failed", {"class": "WorkerLost", "message": reason})
+
+    def stop(self) -> None:
+        """Asks running trials to save their position and return; nothing new is started."""
+        self.stopping = True
+        self.folder.stop_file.touch()
+
+    def _record_rows(self, trial: Trial, rows: list[dict[str, Any]]) -> None:
+        """All rows with one write: workers hand over at every rung, so no decision here waits for an earlier row."""
+        records: list[Record] = []
+        for row in rows:
+            if row["epoch"] != trial.epoch + len(records) + 1:
+                raise LedgerError(f"{trial.id}: epoch {row['epoch']} came after {trial.epoch + len(records)}.")
+            decision = self._judge(trial, row)
+            records.append({"kind": "result", "trial": trial.id, "row": row, "decision": decision})
+            if decision in ("stop", "complete"):
+                break
+        if records:
+            self.ledger.append(*records)
+
+    def _judge(self, trial: Trial, row: dict[str, Any]) -> Decision:
+        epoch, search = row["epoch"], self.document.search
+        if epoch == self.document.training.epochs:
+            return "complete"
+        rungs = self.state.rungs[trial.method]
+        if trial.kind == "final" or trial.pruned_at is not None or epoch not in rungs.table:
+            return "continue"
+        if rungs.passes(epoch, row[self.state.metric]):
+            return "continue"
+        return "audit" if seed_of(search.seed, "audit", trial.id) < search.audit * 2**63 else "stop"
+
+    def _end(self, trial: Trial, status: str, error: dict[str, str] | None = None) -> None:
+        self.ledger.append(
+            {"kind": "ended", "trial": trial.id, "status": status, **({"error": error} if error else {})}
+        )
+        if trial.kind == "search":
+            shutil.rmtree(self.folder.trial(trial.id), ignore_errors=True)
+
+    def _settle(self) -> None:
+        """Ends the trials whose last decision was written, but whose end was not."""
+        for trial in self.state.unended():
+            if status := status_of(trial):
+                self._end(trial, status)
+
+
+def _opened(document: Document, facts: Facts) -> Record:
+    return {
+        "kind": "opened",
+        "format": FORMAT,
+        "document": document.as_yaml(),
+        "facts": asdict(facts),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in RECORDED_VERSIONS}},
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str | None:
+    """The commit of this code, "+" behind it where files differ from it."""
+    try:
+        head = _git("rev-parse", "HEAD")
+        changed = _git("status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "") if head.returncode == 0 else None
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess:
+    here = Path(__file__).parent
+    return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, timeout=10)
+
+
+def _refuse_other(state: State, document: Document, facts: Facts, folder: Folder) -> None:
+    if lines := differences(state.document, document):
+        changed = "\n  ".join(lines)
+        raise LedgerError(
+            f'The campaign "{document.name}" was started with another document; it differs in (old -> new)\n'
+            f"  {changed}\n"
+            f"Nothing was changed. Give the new document another name, or restore the old one ({folder.document})."
+        )
+    recorded, now = state.opened["facts"], asdict(facts)
+    changed = [name for name in ("data_digest", "train_digest", "validation_digest") if recorded[name] != now[name]]
+    if changed:
+        raise LedgerError(
+            f'The images of the campaign "{document.name}" are not those it was started with: {", ".join(changed)} '
+            "changed. Nothing was changed here. Restore the data set, or give the document another name."
+        )
