@@ -1,0 +1,26 @@
+"""Ray's scheduler interface over a campaign: every decision is in the ledger before Ray acts on it."""
+
+from typing import Any
+
+from ray.tune.schedulers import FIFOScheduler
+
+from tuner.campaign.campaign import Campaign, Report
+
+
+class LedgerScheduler(FIFOScheduler):
+    """Records what a worker hands over and passes the campaign's decision on.
+
+    It is the scheduler, not a callback, that records: Ray asks it before the callbacks run, and the decision belongs
+    into the same line as the row it was made on.
+    """
+
+    def __init__(self, campaign: Campaign):
+        super().__init__()
+        self._campaign = campaign
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        [report] = result["report"]
+        return self.CONTINUE if self._campaign.receive(Report(**report)) else self.STOP
+
+    def __getstate__(self):
+        return {}

@@ -1,0 +1,69 @@
+"""Ray's searcher interface over a campaign: Ray asks here for the next trial."""
+
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from tuner.campaign.agenda import Ask, Refit, Resume, next_step
+from tuner.campaign.campaign import Campaign
+from tuner.campaign.fold import Trial
+from tuner.campaign.spaces import contains
+from tuner.search import sampler
+from tuner.search.trainable import assignment
+
+
+class LedgerSearcher(Searcher):
+    """Hands out what the agenda says. A suggestion is in the ledger before Ray hears of it."""
+
+    def __init__(self, campaign: Campaign):
+        super().__init__()
+        self._campaign = campaign
+        self._carried: dict[str, str] = {}  # Ray's trial id -> ours, of the trials that Ray runs
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The assignment of Ray trial `trial_id`; None to be asked again later, FINISHED when nothing is left."""
+        if self._campaign.stopping:
+            return Searcher.FINISHED
+        step = next_step(self._campaign.state, self._carried.values())
+        if step == "wait":
+            return None
+        if step == "done":
+            return Searcher.FINISHED
+        trial = self._trial(step)
+        self._carried[trial_id] = trial.id
+        return assignment(self._campaign, trial)
+
+    def _trial(self, step: Resume | Ask | Refit) -> Trial:
+        campaign = self._campaign
+        match step:
+            case Resume(trial):
+                return trial
+            case Refit(method, best, seed):
+                return campaign.suggest_final(method, best, seed)
+            case Ask(method, number):
+                return campaign.suggest_search(method, number, *self._params(method, number))
+
+    def _params(self, method: str, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        document = self._campaign.document
+        space = document.space(method)
+        if number == 0 and contains(space, paper := document.paper_setting(method)):
+            return paper, {}
+        return sampler.suggest(space, self._campaign.state.searched(method), document.search, method, number)
+
+    def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
+        """Ray is through with a trial; with `error` it gave up because workers died."""
+        trial = self._carried.pop(trial_id)
+        if error:
+            self._campaign.lost(trial, "Its workers died again and again; the last checkpoint is kept.")
+
+    def on_trial_result(self, trial_id: str, result: dict) -> None:
+        """The scheduler has recorded it already."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """The ledger is all there is to save."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Never called: a campaign is resumed from its ledger."""
+
+    def __getstate__(self):
+        return {}
