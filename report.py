@@ -1,0 +1,78 @@
+"""Shows, exports and mirrors what a campaign found: `uv run report.py` shows the last one."""
+
+import sys
+from pathlib import Path
+
+from cyclopts import App
+from rich.console import Console
+
+from tuner.campaign.ledger import LedgerError
+from tuner.reporting.export import export as export_best
+from tuner.reporting.files import shown
+from tuner.reporting.show import UnknownCampaign, find, state_of
+from tuner.reporting.show import show as show_campaign
+
+app = App(name="report.py", help=__doc__)
+
+
+@app.default
+@app.command
+def show(name: str | None = None, *, storage: Path = Path("runs")) -> None:
+    """Print verdict and table, and write the report (HTML, Markdown, CSV) into the campaign's folder.
+
+    Parameters
+    ----------
+    name
+        The campaign; the one that was written last if not given.
+    storage
+        The folder that holds the campaigns.
+    """
+    show_campaign(find(name, storage), Console())
+
+
+@app.command
+def export(name: str | None = None, *, out: Path, storage: Path = Path("runs")) -> None:
+    """Write the best configuration of every method as a file that `uv run tune.py rerun` runs.
+
+    Parameters
+    ----------
+    name
+        The campaign; the one that was written last if not given.
+    out
+        The folder to write to.
+    storage
+        The folder that holds the campaigns.
+    """
+    for path in export_best(state_of(find(name, storage)), out).values():
+        print(f"uv run tune.py rerun {shown(path)}")
+
+
+@app.command
+def sync(name: str | None = None, *, uri: str | None = None, storage: Path = Path("runs")) -> None:
+    """Bring MLflow up to what the ledger says, on the campaign's own server or another one.
+
+    Parameters
+    ----------
+    name
+        The campaign; the one that was written last if not given.
+    uri
+        The MLflow server or database; the campaign's own if not given.
+    storage
+        The folder that holds the campaigns.
+    """
+    from tuner.tracking import mirror  # MLflow takes seconds to import, and no other command needs it
+
+    print(f"{mirror.sync(find(name, storage), uri)} records are in MLflow.")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line; what a user can mend is told in a sentence, with exit code 2."""
+    try:
+        app(arguments)
+    except (UnknownCampaign, LedgerError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Tunes regularizers as a campaign document says. `tune.py --help` lists the commands."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+from rich.console import Console
+
+from tuner.campaign import document
+from tuner.campaign.agenda import next_step
+from tuner.campaign.campaign import Campaign
+from tuner.campaign.document import Document
+from tuner.campaign.faults import DocumentError
+from tuner.campaign.ledger import LedgerError
+from tuner.campaign.plan import plan
+from tuner.campaign.preflight import preflight
+
+DEFAULT = Path(__file__).parent / "campaigns" / "digits.yaml"
+
+app = App(name="tune.py", help="Tune regularizers under one budget, rerun the winners, and say honestly who won.")
+
+
+@app.default
+@app.command
+def run(campaign: Path = DEFAULT) -> int:
+    """Run a campaign; if it was begun before, go on with it.
+
+    Parameters
+    ----------
+    campaign
+        The campaign document, a YAML file.
+    """
+    return _run(document.load(campaign), str(campaign))
+
+
+@app.command
+def rerun(config: Path, *, seeds: Annotated[int | None, Parameter(validator=Number(gte=1))] = None) -> int:
+    """Train an exported configuration again.
+
+    Parameters
+    ----------
+    config
+        A file that `report.py export` or a campaign wrote.
+    seeds
+        Train with the seeds 0, 1, ... up to this many; those of the file if not given.
+    """
+    return _run(document.load(config).with_seeds(seeds), str(config))
+
+
+def _run(campaign_document: Document, file: str) -> int:
+    console = Console()
+    facts = preflight(campaign_document, file)
+    campaign = Campaign.open(campaign_document, facts)
+    try:
+        return _carry_out(campaign, file, console)
+    finally:
+        campaign.close()
+
+
+def _carry_out(campaign: Campaign, file: str, console: Console) -> int:
+    # Imported here, so that a wrong document is refused at once.
+    from tuner.reporting.export import export
+    from tuner.reporting.show import show
+    from tuner.tracking.address import shown_uri, tracking_uri, ui_command
+    from tuner.tracking.mirror import Mirror
+
+    uri = tracking_uri(campaign.document, campaign.folder)
+    mirror = Mirror(campaign.folder, uri)
+    interrupted = None
+    if next_step(campaign.state, set()) == "done":
+        mirror.start()
+    else:
+        interrupted = _train(campaign, mirror, file, console)
+    best = export(campaign.state, campaign.folder.best)
+    show(campaign.folder, console)
+    if mirror.drain():
+        console.print(f"MLflow: {ui_command(uri)}", soft_wrap=True, highlight=False)
+    else:
+        console.print(
+            f"MLflow at {shown_uri(uri)} does not have all of it yet ({mirror.error}); the ledger does. "
+            f"Later: uv run report.py sync {campaign.document.name}",
+            soft_wrap=True,
+            highlight=False,
+        )
+    for method, path in best.items():
+        console.print(f"Best {method}: uv run tune.py rerun {path}", soft_wrap=True, highlight=False)
+    if interrupted:
+        console.print(f"Interrupted; all is recorded. Go on with: uv run {shlex.join(sys.argv)}", soft_wrap=True)
+        return 128 + interrupted
+    return 1 if any(trial.status in ("failed", "diverged") for trial in campaign.state.trials.values()) else 0
+
+
+def _train(campaign: Campaign, mirror, file: str, console: Console) -> int | None:
+    """Trains all that is left; the number of the signal that stopped it, if one did."""
+    from tuner.reporting.plan_table import print_plan
+    from tuner.reporting.progress import Progress
+    from tuner.search import driver
+    from tuner.search.probe import probe
+
+    resources = campaign.document.resources
+    with driver.ray_session():
+        step_seconds = probe(campaign.document, driver.request(resources), file)
+        print_plan(
+            plan(campaign.document, campaign.facts, step_seconds, driver.workers(resources)), campaign.document, console
+        )
+        mirror.start()
+        with Progress(campaign.state, console) as progress:
+            campaign.listen(progress.listener)
+            try:
+                driver.execute(campaign)
+            except driver.Interrupted as stopped:
+                return stopped.signal
+    return None
+
+
+def main() -> None:
+    try:
+        sys.exit(app())
+    except (DocumentError, LedgerError) as refusal:
+        Console(stderr=True).print(str(refusal), style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

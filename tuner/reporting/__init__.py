@@ -1,0 +1,1 @@
+"""What a campaign showed, as a function of its ledger alone."""
