@@ -1,0 +1,1 @@
+"""MLflow as a view of the ledger: the only importer of mlflow."""

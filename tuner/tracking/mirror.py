@@ -1,0 +1,205 @@
+"""The mirror: follows the ledger and brings MLflow to what it says; training neither waits for it nor fails with it.
+
+MLflow may be slow, down or away for days: the ledger keeps everything, and what MLflow lacks is added when it answers
+again. Nothing is written twice, however often and in whatever pieces the same ledger is mirrored.
+"""
+
+import fcntl
+import os
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import IO
+
+from tuner.campaign import ledger
+from tuner.campaign.fold import State
+from tuner.campaign.folder import Folder
+from tuner.tracking.address import artifact_location, shown_uri, tracking_uri
+from tuner.tracking.view import CampaignView
+
+PERIOD = 5.0
+"""Seconds between two looks at the ledger: each look costs every running trial a batch."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+"""Seconds before the next try after a first failure, and after many: it doubles in between."""
+
+_SETTINGS = {
+    # A request that MLflow itself repeats could create a run twice; the mirror's own next try looks first.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+
+class MirrorError(Exception):
+    """The ledger cannot be mirrored as things stand; the message says what to do."""
+
+
+class Mirror:
+    """Mirrors a campaign while it runs, in a thread of its own.
+
+    Args:
+        folder: the campaign's.
+        uri: MLflow's tracking URI.
+    """
+
+    def __init__(self, folder: Folder, uri: str):
+        self.error: str | None = None
+        """The last problem, or None while all is well."""
+        self._copy = _Copy(folder, uri)
+        self._ending = threading.Event()
+        self._given_up = threading.Event()
+        self._drained = False
+        self._thread = threading.Thread(target=self._run, name="mlflow-mirror", daemon=True)
+
+    @property
+    def page(self) -> str | None:
+        """The campaign's runs on an MLflow server, behind the server's address; None until MLflow answered once."""
+        return self._copy.page
+
+    def start(self) -> None:
+        """Returns at once; MLflow is imported in the thread."""
+        self._thread.start()
+
+    def drain(self, seconds: float = 30.0) -> bool:
+        """Waits until MLflow has all that is in the ledger now, and ends the thread; whether it got there in time.
+
+        Call it behind the last record. Runs whose trials are open are shown as killed until the campaign goes on.
+        """
+        self._ending.set()
+        self._thread.join(seconds)
+        self._given_up.set()
+        if not self._drained and self.error is None:
+            self.error = f"MLflow had not taken everything after {seconds:g} s."
+        return self._drained
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE
+        with closing(self._copy):
+            while not self._given_up.is_set():
+                ending = self._ending.is_set()
+                try:
+                    self._copy.catch_up()
+                    if ending:
+                        self._copy.close_open_runs()
+                        self.error, self._drained = None, True
+                        return
+                except Exception as error:
+                    # Whatever it is, training goes on, and so does the mirror as soon as it can.
+                    self._copy.disconnect()
+                    # One line of it, and all of it: MLflow says last what happened.
+                    self.error = shown_uri(f"{type(error).__name__}: {' '.join(str(error).split())}")
+                    (self._given_up if ending else self._ending).wait(FIRST_PAUSE if ending else pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+                else:
+                    self.error = None
+                    pause = FIRST_PAUSE
+                    self._ending.wait(PERIOD)
+
+
+def sync(folder: Folder, uri: str | None = None) -> int:
+    """Mirrors a campaign's ledger now, to its own MLflow or to the one at `uri`; the number of records in it.
+
+    Raises:
+        MirrorError: another process mirrors it.
+        StoreError: its experiment was deleted.
+        mlflow.exceptions.MlflowException: MLflow does not answer, or refuses.
+    """
+    if uri is None:
+        state = State.of(record for record, _ in ledger.read(folder.ledger))
+        uri = tracking_uri(state.document, folder)
+    with closing(_Copy(folder, uri)) as copy:
+        copy.catch_up()
+        copy.close_open_runs()
+        return copy.records
+
+
+class _Copy:
+    """What MLflow shows of one ledger. Each call may raise anything; then `disconnect`, and call again."""
+
+    def __init__(self, folder: Folder, uri: str):
+        self.records = 0
+        self.page: str | None = None
+        self._folder = folder
+        self._uri = uri
+        self._view = CampaignView(folder)
+        self._offset = 0
+        self._changed: dict[str, None] = {}  # names of runs, in the order of their changes
+        self._store = None
+        self._failed = False
+        self._lock = None
+
+    def catch_up(self) -> None:
+        """Brings MLflow to the end of the ledger."""
+        for record, offset in ledger.read(self._folder.ledger, self._offset):
+            self._changed |= dict.fromkeys(self._view.apply(record))
+            self._offset = offset
+            self.records += 1
+        if not self._view.opened:
+            return
+        if self._store is None:
+            self._connect()
+        for name in list(self._changed):
+            self._store.show(self._view.run(name))
+            del self._changed[name]
+        for method in self._view.studies:
+            for path, artifact in self._artifacts(method):
+                self._store.show_file(method, path, artifact)
+
+    def close_open_runs(self) -> None:
+        """Shows as killed what nobody carries on. They run again once the ledger says more of them."""
+        if self._failed:
+            # A run whose creation timed out may have appeared since we looked: look again, now that all is quiet.
+            self._failed, self._store = False, None
+            self.catch_up()
+        for name in self._view.runs:
+            run = self._view.run(name)
+            if run.status == "RUNNING":
+                self._store.show(run.interrupted())
+
+    def disconnect(self) -> None:
+        """Forgets what MLflow shows, so that the next call looks."""
+        self._failed, self._store = True, None
+
+    def close(self) -> None:
+        """Lets other processes mirror the campaign."""
+        if self._lock is not None:
+            self._lock.close()
+
+    def _connect(self) -> None:
+        if self._lock is None:
+            self._lock = _lock(self._folder)
+        for name, value in _SETTINGS.items():
+            os.environ.setdefault(name, value)
+        # Behind its settings, some of which MLflow reads while it is imported; and that takes seconds.
+        from tuner.tracking.store import Store
+
+        self._store = Store(self._uri, self._view, artifact_location(self._uri, self._folder))
+        self._changed = dict.fromkeys(self._view.runs)
+        # Without the last part MLflow opens on traces of language models, and hides the runs.
+        self.page = f"/#/experiments/{self._store.experiment}/runs?workflowType=machine_learning"
+
+    def _artifacts(self, method: str) -> list[tuple[Path, str]]:
+        return [
+            (self._folder.document, "campaign.yaml"),
+            (self._folder.best / f"{method}.yaml", "best_config.yaml"),
+            (self._folder.report / "index.html", "report/index.html"),
+        ]
+
+
+def _lock(folder: Folder) -> IO[str]:
+    """Held by whoever mirrors the campaign: two at once would both create what both find missing."""
+    file = (folder.root / "mirror.lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise MirrorError(
+            f"{folder.root} is being mirrored to MLflow by another process, most likely by the run of this campaign. "
+            "Wait for its end, and sync then if it says so."
+        ) from None
+    return file

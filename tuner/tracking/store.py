@@ -1,0 +1,188 @@
+"""The one place that speaks to MLflow. The mirror imports it late, behind MLflow's own settings."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+from mlflow.utils.validation import (
+    MAX_DATASET_DIGEST_SIZE,
+    MAX_ENTITY_KEY_LENGTH,
+    MAX_PARAM_VAL_LENGTH,
+    MAX_TAG_VAL_LENGTH,
+)
+
+from tuner.tracking.view import CampaignView, RunView, Step
+
+_RUN = "regtune.run"
+_STEPS = "regtune.steps"
+
+_METRICS_PER_BATCH = 800
+"""MLflow takes 1000 things in a batch: room for 100 parameters and 100 tags beside the metrics."""
+
+
+class StoreError(Exception):
+    """MLflow cannot show this campaign as things stand; the message says what to do."""
+
+
+@dataclass
+class _Shown:
+    """What MLflow shows of a run already. `complete`: its parameters and its data set are known to be there."""
+
+    id: str
+    status: str
+    tags: dict[str, str]
+    complete: bool = False
+
+    @property
+    def steps(self) -> int:
+        """The last step whose metrics are all there."""
+        return int(self.tags.get(_STEPS, 0))
+
+
+class Store:
+    """An experiment that is brought, run by run, to what a `CampaignView` says; what is there already stays as it is.
+
+    Args:
+        uri: MLflow's tracking URI.
+        view: the campaign; it has been opened.
+        artifact_location: where a new experiment keeps its files; None leaves it to the server.
+    Raises:
+        StoreError: the experiment was deleted in MLflow.
+        mlflow.exceptions.MlflowException: everything else, a server that does not answer included.
+    """
+
+    def __init__(self, uri: str, view: CampaignView, artifact_location: str | None):
+        self._client = MlflowClient(tracking_uri=uri)
+        self._identity = view.identity
+        self._dataset = _dataset_input(*view.dataset)
+        self.experiment = self._open_experiment(view, artifact_location)
+        self._runs = self._find_runs()
+        self._files: dict[tuple[str, str], int] = {}
+
+    def show(self, view: RunView) -> None:
+        """Brings one run to this view. The status comes last: a run that has ended lacks nothing."""
+        shown = self._runs.get(view.name) or self._create(view)
+        news = [step for step in view.steps if step.number > shown.steps]
+        if view.status == shown.status and not news:
+            return
+        params = []
+        if not shown.complete:
+            self._client.log_inputs(shown.id, [self._dataset])
+            params = [Param(_key(name), value[:MAX_PARAM_VAL_LENGTH]) for name, value in view.params.items()]
+        for steps in _batches(news):
+            # MLflow stores a batch's tags behind its metrics, so that the last step is never ahead of them.
+            last = {_STEPS: str(steps[-1].number)} if steps else {}
+            self._log(shown, _metrics(steps), params, {**_cut(view.tags), **last})
+            params = []
+        shown.complete = True
+        if view.status != shown.status:
+            self._set_status(shown, view)
+
+    def show_file(self, run: str, path: Path, artifact: str) -> None:
+        """Uploads a text file as an artifact of this run, if it is there and was not uploaded as it is now."""
+        if not path.is_file():
+            return
+        changed = path.stat().st_mtime_ns
+        if self._files.get((run, artifact)) != changed:
+            self._client.log_text(self._runs[run].id, path.read_text(encoding="utf-8"), artifact)
+            self._files[run, artifact] = changed
+
+    def _open_experiment(self, view: CampaignView, artifact_location: str | None) -> str:
+        experiment = self._client.get_experiment_by_name(view.name)
+        if experiment is None:
+            return self._client.create_experiment(view.name, artifact_location, {MLFLOW_RUN_NOTE: view.note})
+        if experiment.lifecycle_stage != "active":
+            raise StoreError(
+                f'The MLflow experiment "{view.name}" was deleted but not yet removed, so nothing can be added to it. '
+                f"Restore it (mlflow experiments restore --experiment-id {experiment.experiment_id}), "
+                "or remove it for good (mlflow gc)."
+            )
+        return experiment.experiment_id
+
+    def _find_runs(self) -> dict[str, _Shown]:
+        """This campaign's runs by name. Of runs with one name the fullest stays.
+
+        A request to create one can time out here and yet be carried out later, behind our next look.
+        """
+        runs = [run for run in self._search() if _RUN in run.data.tags]
+        parents = {run.data.tags.get(MLFLOW_PARENT_RUN_ID) for run in runs}
+        found: dict[str, _Shown] = {}
+        for run in sorted(
+            runs, key=lambda run: (run.info.run_id in parents, int(run.data.tags.get(_STEPS, 0))), reverse=True
+        ):
+            name = run.data.tags[_RUN]
+            if name in found:
+                self._client.delete_run(run.info.run_id)
+            else:
+                found[name] = _Shown(run.info.run_id, run.info.status, dict(run.data.tags))
+        return found
+
+    def _search(self) -> Iterator[Run]:
+        wanted = " AND ".join(f"tags.`{name}` = '{value}'" for name, value in self._identity.items())
+        token = None
+        while True:
+            page = self._client.search_runs([self.experiment], filter_string=wanted, max_results=1000, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _create(self, view: RunView) -> _Shown:
+        tags = {**self._identity, _RUN: view.name, **_cut(view.tags)}
+        if view.parent is not None:
+            tags[MLFLOW_PARENT_RUN_ID] = self._runs[view.parent].id
+        run = self._client.create_run(self.experiment, view.start, tags, view.name)
+        self._runs[view.name] = _Shown(run.info.run_id, run.info.status, tags)
+        return self._runs[view.name]
+
+    def _log(self, shown: _Shown, metrics: list[Metric], params: list[Param], tags: dict[str, str]) -> None:
+        changed = {name: value for name, value in tags.items() if shown.tags.get(name) != value}
+        self._client.log_batch(shown.id, metrics, params, [RunTag(name, value) for name, value in changed.items()])
+        shown.tags |= changed
+
+    def _set_status(self, shown: _Shown, view: RunView) -> None:
+        if view.status == "RUNNING":
+            self._client.update_run(shown.id, status=view.status)
+        else:
+            self._client.set_terminated(shown.id, view.status, view.end)
+        shown.status = view.status
+
+
+def _dataset_input(name: str, digest: str, profile: dict) -> DatasetInput:
+    dataset = MetaDataset(CodeDatasetSource(tags={"dataset": name}), name=name, digest=digest[:MAX_DATASET_DIGEST_SIZE])
+    return DatasetInput(
+        Dataset(**dataset.to_dict(), profile=json.dumps(profile)), [InputTag(MLFLOW_DATASET_CONTEXT, "training")]
+    )
+
+
+def _batches(steps: list[Step]) -> list[list[Step]]:
+    """Whole steps in their order, few enough metrics in each batch; one empty batch where there are no steps."""
+    batches: list[list[Step]] = [[]]
+    room = _METRICS_PER_BATCH
+    for step in steps:
+        if batches[-1] and len(step.metrics) > room:
+            batches.append([])
+            room = _METRICS_PER_BATCH
+        batches[-1].append(step)
+        room -= len(step.metrics)
+    return batches
+
+
+def _metrics(steps: list[Step]) -> list[Metric]:
+    return [Metric(_key(name), value, step.time, step.number) for step in steps for name, value in step.metrics.items()]
+
+
+def _key(name: str) -> str:
+    """A name that MLflow takes."""
+    return re.sub(r"[^A-Za-z0-9_\-. :/]", "_", name)[:MAX_ENTITY_KEY_LENGTH]
+
+
+def _cut(tags: dict[str, str]) -> dict[str, str]:
+    return {name: value[:MAX_TAG_VAL_LENGTH] for name, value in tags.items()}
