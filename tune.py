@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from tuner.campaign.agenda import next_step
 from tuner.campaign.campaign import Campaign
 from tuner.campaign.document import Document
 from tuner.campaign.faults import DocumentError
+from tuner.campaign.fold import Trial
 from tuner.campaign.ledger import LedgerError
 from tuner.campaign.plan import plan
 from tuner.campaign.preflight import preflight
@@ -62,35 +64,35 @@ def _run(campaign_document: Document, file: str) -> int:
 
 def _carry_out(campaign: Campaign, file: str, console: Console) -> int:
     # Imported here, so that a wrong document is refused at once.
-    from tuner.reporting.export import export
     from tuner.reporting.show import show
-    from tuner.tracking.address import shown_uri, tracking_uri, ui_command
+    from tuner.tracking.address import server_of, shown_uri, tracking_uri, ui_command
     from tuner.tracking.mirror import Mirror
 
     uri = tracking_uri(campaign.document, campaign.folder)
     mirror = Mirror(campaign.folder, uri)
-    interrupted = None
-    if next_step(campaign.state, set()) == "done":
-        mirror.start()
-    else:
-        interrupted = _train(campaign, mirror, file, console)
-    best = export(campaign.state, campaign.folder.best)
+    complete = next_step(campaign.state, set()) == "done"
+    interrupted = None if complete else _train(campaign, mirror, file, console)
     show(campaign.folder, console)
+    mirror.start()
     if mirror.drain():
-        console.print(f"MLflow: {ui_command(uri)}", soft_wrap=True, highlight=False)
+        console.print(f"MLflow   {ui_command(uri)}", soft_wrap=True, highlight=False)
+        console.print(f"         {server_of(uri)}{mirror.page}", soft_wrap=True, highlight=False)
     else:
         console.print(
-            f"MLflow at {shown_uri(uri)} does not have all of it yet ({mirror.error}); the ledger does. "
-            f"Later: uv run report.py sync {campaign.document.name}",
+            f"MLflow   {shown_uri(uri)} does not have all of it yet: {mirror.error}\n"
+            f"         The ledger does. Later: uv run report.py sync {campaign.document.name}",
             soft_wrap=True,
             highlight=False,
         )
-    for method, path in best.items():
-        console.print(f"Best {method}: uv run tune.py rerun {path}", soft_wrap=True, highlight=False)
     if interrupted:
         console.print(f"Interrupted; all is recorded. Go on with: uv run {shlex.join(sys.argv)}", soft_wrap=True)
         return 128 + interrupted
-    return 1 if any(trial.status in ("failed", "diverged") for trial in campaign.state.trials.values()) else 0
+    return 1 if any(map(_went_wrong, campaign.state.trials.values())) else 0
+
+
+def _went_wrong(trial: Trial) -> bool:
+    """A search may well try a learning rate that diverges; what it chose must not."""
+    return trial.status == "failed" or (trial.status == "diverged" and trial.kind == "final")
 
 
 def _train(campaign: Campaign, mirror, file: str, console: Console) -> int | None:
@@ -98,21 +100,21 @@ def _train(campaign: Campaign, mirror, file: str, console: Console) -> int | Non
     from tuner.reporting.plan_table import print_plan
     from tuner.reporting.progress import Progress
     from tuner.search import driver
-    from tuner.search.probe import probe
 
-    resources = campaign.document.resources
-    with driver.ray_session():
-        step_seconds = probe(campaign.document, driver.request(resources), file)
-        print_plan(
-            plan(campaign.document, campaign.facts, step_seconds, driver.workers(resources)), campaign.document, console
-        )
+    document = campaign.document
+    progress = Progress(campaign.state, console)
+
+    def begin(step_seconds: dict[str, float], workers: int) -> None:
+        print_plan(plan(document, campaign.facts, step_seconds, workers), document, console)
         mirror.start()
-        with Progress(campaign.state, console) as progress:
-            campaign.listen(progress.listener)
-            try:
-                driver.execute(campaign)
-            except driver.Interrupted as stopped:
-                return stopped.signal
+        showing.enter_context(progress)
+
+    with driver.ray_session(), ExitStack() as showing:
+        campaign.listen(progress.listener)
+        try:
+            driver.execute(campaign, file, begin)
+        except driver.Interrupted as stopped:
+            return stopped.signal
     return None
 
 

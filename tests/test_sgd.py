@@ -24,7 +24,7 @@ def test_every_update_is_bitwise_that_of_torch(momentum, nesterov, weight_decay)
     theirs.load_state_dict(ours.state_dict())
     sgd = SGD(ours.parameters(), training)
     reference = torch.optim.SGD(
-        theirs.parameters(), lr=1.0, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
+        theirs.parameters(), lr=1.0, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True
     )
     for step in range(10):
         lr = 0.1 / (step + 1)

@@ -339,3 +339,13 @@ def test_ties_go_to_the_nll_then_to_the_earliest_and_nan_loses():
 def test_the_best_validation_epoch_needs_validation_images():
     with pytest.raises(ValueError, match="needs validation images"):
         run(data=tiny_data(validation=False), select="best_val")
+
+
+def test_validation_images_are_looked_at_every_so_often_and_at_the_end():
+    rows = run(training=training(epochs=5, evaluate_every=2), select="best_val")
+    assert [row["epoch"] for row in rows if "val_error" in row] == [2, 4, 5]
+    assert rows[-1]["selected_epoch"] in (2, 4, 5)
+    everywhere = run(training=training(epochs=5))
+    for seldom, often in zip(rows[:-1], everywhere, strict=False):
+        assert seldom["train_loss"] == often["train_loss"]
+        assert seldom.get("val_nll", often["val_nll"]) == often["val_nll"]

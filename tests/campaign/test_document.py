@@ -147,3 +147,9 @@ def test_a_method_of_ones_own(content):
     checked = document.check(content, "small.yaml")
     assert checked.method("tests.campaign.own_method.Shrink").regularizer().amount == 0.25
     assert set(checked.space("tests.campaign.own_method.Shrink")) == {"lr", "weight_decay", "amount"}
+
+
+def test_rungs_lie_where_the_validation_images_are_looked_at(content):
+    content["training"] = {**content["training"], "epochs": 60, "evaluate_every": 4}
+    checked = document.check(content, "small.yaml")
+    assert checked.search.rungs(checked.training) == (16, 32)

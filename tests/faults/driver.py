@@ -39,7 +39,7 @@ def main(path: str, *kill: str) -> None:
     checked = document.load(Path(path))
     campaign = Campaign.open(checked, preflight(checked, path))
     with driver.ray_session():
-        driver.execute(campaign)
+        driver.execute(campaign, path, when_probed=lambda *_: None)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from ray.tune.search import Searcher
 
 from tuner.campaign.campaign import Campaign, Report
 from tuner.campaign.preflight import Facts
+from tuner.search.probe import Probe
 from tuner.search.scheduler import LedgerScheduler
 from tuner.search.searcher import LedgerSearcher
 
@@ -23,7 +24,9 @@ def curve(params, seed, epoch):
 def carry(document):
     """Runs the campaign to its end at concurrency 1; returns the closed campaign, whose state stays readable."""
     campaign = Campaign.open(document, FACTS)
-    searcher, scheduler = LedgerSearcher(campaign), LedgerScheduler(campaign)
+    probe = Probe(document, 1, lambda _: None)
+    probe.record(dict.fromkeys(probe.next_share(), 0.1))
+    searcher, scheduler = LedgerSearcher(campaign, probe), LedgerScheduler(campaign, probe)
     number = 0
     while (config := searcher.suggest(f"ray-{number}")) != Searcher.FINISHED:
         _work(campaign, scheduler, config)

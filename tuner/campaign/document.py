@@ -75,10 +75,13 @@ class Search(_Part):
         return max(1, training.epochs // 4)
 
     def rungs(self, training: Training) -> tuple[int, ...]:
-        """The epochs at which the scheduler may stop a trial."""
+        """The epochs at which the scheduler may stop a trial, moved to the next one that ends with a validation."""
         if self.scheduler == "fifo":
             return ()
-        return rung_epochs(self.first_rung(training), self.reduction, training.epochs)
+        every = training.evaluate_every
+        rungs = rung_epochs(self.first_rung(training), self.reduction, training.epochs)
+        evaluated = dict.fromkeys(-(-rung // every) * every for rung in rungs)
+        return tuple(rung for rung in evaluated if rung < training.epochs)
 
     @property
     def concurrent(self) -> int:

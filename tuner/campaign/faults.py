@@ -60,12 +60,19 @@ def faults_of(error: ValidationError, model: Any, file: str, prefix: tuple[str |
         prefix: where in the file the validated part stands.
     """
     faults: dict[str, list[str]] = {}
-    for entry in error.errors(include_url=False):
+    entries = error.errors(include_url=False)
+    for entry in entries:
+        if entry["type"] == "too_short" and any(_inside(other["loc"], entry["loc"]) for other in entries):
+            continue  # pydantic counts only the valid items, and has said what is wrong with the others
         location, fields = _walk(model, entry["loc"])
         sentences = faults.setdefault(path_of((*prefix, *location)), [])
         if (sentence := _sentence(entry, fields)) not in sentences:
             sentences.append(sentence)
     return [Fault(file, path, _either(sentences)) for path, sentences in faults.items()]
+
+
+def _inside(location: tuple, container: tuple) -> bool:
+    return len(location) > len(container) and location[: len(container)] == container
 
 
 def _either(sentences: list[str]) -> str:

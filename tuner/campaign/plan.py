@@ -73,7 +73,7 @@ def _method_plan(
     training, finals = document.training, len(document.final.seeds)
     searched = expected_search_epochs(document.search, training, rungs)
     steps = -(-facts.train_images // training.batch_size)
-    evaluated = facts.validation_images / training.batch_size * EVALUATION_COST
+    evaluated = facts.validation_images / training.batch_size * EVALUATION_COST / training.evaluate_every
     expected = document.search.trials * searched + finals * training.epochs
     return MethodPlan(
         method=method.name,

@@ -7,6 +7,8 @@ from typing import Annotated, Literal, final
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from tuner.models.conv3x3 import Conv3x3
+
 Count = Annotated[int, Field(ge=1)]
 Blocks = Annotated[
     tuple[Count, Count, Count, Count],
@@ -25,10 +27,10 @@ class PreActBlock(nn.Module):
         super().__init__()
         self.activation = nn.Sequential(nn.BatchNorm2d(channels_in), nn.ReLU())
         self.residual = nn.Sequential(
-            nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False),
+            Conv3x3(channels_in, channels_out, stride),
             nn.BatchNorm2d(channels_out),
             nn.ReLU(),
-            nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False),
+            Conv3x3(channels_out, channels_out),
         )
         self.shortcut = None
         if stride != 1 or channels_in != channels_out:
@@ -46,7 +48,7 @@ def preact_resnet(channels: int, classes: int, width: int, blocks: tuple[int, ..
     The form shared by the codes of Manifold Mixup, Puzzle Mix and PatchUp: no BN-ReLU after the last stage, unlike the
     paper. The pooling adapts, where theirs asks for a 4x4 map.
     """
-    stages = OrderedDict(stem=nn.Conv2d(channels, width, 3, stem_stride, padding=1, bias=False))
+    stages = OrderedDict(stem=Conv3x3(channels, width, stem_stride))
     channels_in = width
     for layer, count in enumerate(blocks, start=1):
         channels_out = width * 2 ** (layer - 1)

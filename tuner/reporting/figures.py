@@ -122,7 +122,8 @@ def learning_curves(results: Results) -> Figure | None:
         return None
     figure, grid = _grid(height=2.9)
     axes, looks = grid[0, 0], styles(results)
-    epochs = range(1, results.document.training.epochs + 1)
+    training = results.document.training
+    epochs = [epoch for epoch in range(1, training.epochs + 1) if training.evaluates(epoch)]
     for name, runs in curves.items():
         drawn = {"color": looks[name].colour, "ls": looks[name].dash}
         for run in runs:
@@ -130,7 +131,7 @@ def learning_curves(results: Results) -> Figure | None:
         if len(runs):
             axes.plot(epochs, _heights(runs.mean(axis=0), results), **drawn, lw=1.8, label=name)
     _log_errors(axes)
-    axes.set_xlim(1, epochs[-1])
+    axes.set_xlim(epochs[0], epochs[-1])
     axes.set(xlabel="epoch", ylabel="validation error, %")
     axes.legend(loc="upper right", ncols=min(4, len(curves)))
     return figure
@@ -220,9 +221,9 @@ def _fanned(count: int) -> np.ndarray:
 
 
 def _curves(method: MethodResult) -> np.ndarray:
-    """Validation errors (runs, epochs) of the measured final runs; none where there was no validation."""
-    runs = [[row["val_error"] for row in trial.rows] for trial in method.measured if "val_error" in trial.rows[-1]]
-    return np.array(runs)
+    """Validation errors (runs, evaluated epochs) of the measured final runs; none where there was no validation."""
+    runs = [[row["val_error"] for row in trial.rows if "val_error" in row] for trial in method.measured]
+    return np.array([run for run in runs if run])
 
 
 def _heights(errors: np.ndarray, results: Results) -> np.ndarray:

@@ -13,13 +13,13 @@ def print_plan(plan: Plan, document: Document, console: Console) -> None:
     for heading, justify in (
         ("method", "left"),
         ("dimensions", "right"),
-        ("search trials", "right"),
-        ("final runs", "right"),
-        ("epochs, at most", "right"),
+        ("search", "right"),
+        ("final", "right"),
+        ("most epochs", "right"),
         ("expected", "right"),
-        ("minutes of a worker", "right"),
+        ("worker minutes", "right"),
     ):
-        table.add_column(heading, justify=justify)
+        table.add_column(heading, justify=justify, no_wrap=True)
     for method in plan.methods:
         table.add_row(
             method.method,
@@ -37,6 +37,7 @@ def print_plan(plan: Plan, document: Document, console: Console) -> None:
         f"{plan.expected_epochs:,.0f} expected (rungs at epochs {rungs}); about {plan.expected_minutes:.1f} minutes on "
         f"{plan.workers} worker{'s' if plan.workers > 1 else ''}.",
         highlight=False,
+        soft_wrap=True,
     )
     for warning in plan.warnings:
         console.print(f"Warning: {warning}", style="yellow", highlight=False)

@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import ray
@@ -13,6 +13,8 @@ from ray import tune
 
 from tuner.campaign.campaign import Campaign
 from tuner.campaign.document import Resources
+from tuner.campaign.faults import DocumentError, Fault
+from tuner.search.probe import Probe
 from tuner.search.scheduler import LedgerScheduler
 from tuner.search.searcher import LedgerSearcher
 from tuner.search.trainable import CampaignTrainable
@@ -47,44 +49,43 @@ def ray_session() -> Iterator[None]:
         ray.shutdown()
 
 
-def request(resources: Resources) -> dict[str, float]:
-    """What a trial asks Ray for, as options of a task."""
-    return {"num_cpus": resources.cpu, "num_gpus": resources.gpu}
-
-
-def workers(resources: Resources) -> int:
-    """Trials that run at once on what Ray has.
-
-    Raises:
-        ValueError: not even one fits.
-    """
+def workers(resources: Resources, file: str) -> int:
+    """Trials that run at once on what Ray has; raises DocumentError if not even one fits."""
     have = ray.cluster_resources()
     fits = [have.get(kind, 0) / asked for kind, asked in (("CPU", resources.cpu), ("GPU", resources.gpu)) if asked]
     count = int(min(fits))
     if count < 1:
-        raise ValueError(
-            f"A trial asks for {resources.cpu:g} CPUs and {resources.gpu:g} GPUs, but there are only "
-            f"{have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs. Lower `resources` in the document."
+        sentence = (
+            f"a trial asks for {resources.cpu:g} CPUs and {resources.gpu:g} GPUs, but there are only "
+            f"{have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs; ask for less."
         )
+        raise DocumentError([Fault(file, "resources", sentence)])
     return min(count, resources.max_concurrent or count)
 
 
-def execute(campaign: Campaign) -> None:
+def execute(campaign: Campaign, file: str, when_probed: Callable[[dict[str, float], int], None]) -> None:
     """Runs what the campaign still has to run.
 
+    Args:
+        campaign: opened, and not yet complete.
+        file: where its document came from, for the faults that only a worker finds.
+        when_probed: called before the first trial with the seconds of a step of each method, and the number of workers.
     Raises:
+        DocumentError: there is no room for a trial, or a method failed on its first batches; no trial was started.
         Interrupted: a signal stopped it; all is recorded, and the running trials have saved their position.
     """
     os.environ.update(_QUIET_TUNE)
     resources = campaign.document.resources
+    concurrent = workers(resources, file)
+    probe = Probe(campaign.document, concurrent, lambda seconds: when_probed(seconds, concurrent))
     scratch = tempfile.mkdtemp(prefix="regtune-")
     tuner = tune.Tuner(
         tune.with_resources(CampaignTrainable, {"cpu": resources.cpu, "gpu": resources.gpu}),
         tune_config=tune.TuneConfig(
-            search_alg=LedgerSearcher(campaign),
-            scheduler=LedgerScheduler(campaign),
+            search_alg=LedgerSearcher(campaign, probe),
+            scheduler=LedgerScheduler(campaign, probe),
             num_samples=-1,
-            max_concurrent_trials=workers(resources),
+            max_concurrent_trials=concurrent,
             reuse_actors=True,
             trial_name_creator=lambda trial: trial.config["trial"],
             trial_dirname_creator=lambda trial: f"{trial.config['trial']}-{trial.trial_id}",
@@ -105,6 +106,7 @@ def execute(campaign: Campaign) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
     if received:
         raise Interrupted(received[0])
+    probe.refuse_failures(file)
 
 
 @contextmanager

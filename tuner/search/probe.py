@@ -1,40 +1,73 @@
-"""A few batches of every method on a worker, before the first trial: what is broken or too large fails in seconds."""
+"""A few batches of every method before the first trial: what is broken, or does not fit, fails in seconds.
+
+The probes run as Ray trials of the workers that train afterwards: they cost no process of their own, and when the first
+trial comes, the workers are warm.
+"""
 
 import time
 import traceback
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 
-import ray
-
-from tuner.campaign.document import Document
+from tuner.campaign.document import Document, Method
 from tuner.campaign.faults import DocumentError, Fault
 from tuner.campaign.run import Run
-from tuner.search.trainable import device
 
-STEPS = 4
-"""The first one warms up; the fastest of the others is the price of a step."""
+FEWEST_STEPS, SECONDS = 4, 0.5
+"""Each method takes so many steps at least, and goes on for so long: the first step warms up, the fastest counts."""
 
 
-def probe(document: Document, resources: dict[str, float], file: str) -> dict[str, float]:
-    """Seconds that one training step of each method takes, measured on one worker with a trial's resources.
+class Probe:
+    """Which methods still have to be tried, and what came of the others.
 
-    Raises:
-        DocumentError: with every method that failed, and how.
+    Args:
+        document: the campaign's.
+        workers: over how many trials to spread the methods.
+        when_done: called with the seconds of a step of each method, once all of them ran.
     """
-    measured = ray.get(ray.remote(_measure_all).options(**resources).remote(_runs(document)))
-    failed = {name: outcome for name, outcome in measured.items() if isinstance(outcome, str)}
-    if failed:
-        names = [method.name for method in document.methods]
-        raise DocumentError(
-            Fault(file, f"methods[{names.index(name)}]", f'"{name}" failed on its first batches:\n{outcome}')
-            for name, outcome in failed.items()
-        )
-    return measured
 
+    def __init__(self, document: Document, workers: int, when_done: Callable[[dict[str, float]], None]):
+        self._document = document
+        self._shares = [share for share in (document.methods[i::workers] for i in range(workers)) if share]
+        self._when_done = when_done
+        self._seconds: dict[str, float] = {}
+        self._failures: dict[str, str] = {}
 
-def _runs(document: Document) -> dict[str, Run]:
-    return {
-        method.name: Run(
+    @property
+    def done(self) -> bool:
+        return len(self._seconds) + len(self._failures) == len(self._document.methods)
+
+    @property
+    def failed(self) -> bool:
+        return bool(self._failures)
+
+    def next_share(self) -> dict[str, Run] | None:
+        """The runs that one worker is to try, or None when all are handed out."""
+        return {method.name: self._run(method) for method in self._shares.pop()} if self._shares else None
+
+    def record(self, outcomes: Mapping[str, float | str]) -> None:
+        """Takes what `measure` gave for one share."""
+        for name, outcome in outcomes.items():
+            (self._failures if isinstance(outcome, str) else self._seconds)[name] = outcome
+        if self.done and not self.failed:
+            self._when_done(self._seconds)
+
+    def lost(self, runs: Mapping[str, object]) -> None:
+        """A worker died over its share."""
+        self.record(dict.fromkeys(runs, "The worker process died. Did it run out of memory? Try a smaller batch_size."))
+
+    def refuse_failures(self, file: str) -> None:
+        """Raises DocumentError with every method that failed, and how."""
+        names = [method.name for method in self._document.methods]
+        if self._failures:
+            raise DocumentError(
+                Fault(file, f"methods[{names.index(name)}]", f'"{name}" failed on its first batches:\n{failure}')
+                for name, failure in self._failures.items()
+            )
+
+    def _run(self, method: Method) -> Run:
+        document = self._document
+        return Run(
             dataset=document.dataset,
             split=document.split,
             model=document.model,
@@ -43,26 +76,24 @@ def _runs(document: Document) -> dict[str, Run]:
             training=document.training,
             seed=0,
         )
-        for method in document.methods
-    }
 
 
-def _measure_all(runs: dict[str, Run]) -> dict[str, float | str]:
-    return {name: _measure(run) for name, run in runs.items()}
+def measure(runs: Mapping[str, Run], device: str) -> dict[str, float | str]:
+    """Seconds of a training step of each run, or the traceback of what it died of."""
+    return {name: _measure(run, device) for name, run in runs.items()}
 
 
-def _measure(run: Run) -> float | str:
-    """Seconds a step, or the traceback. The loop itself is asked: it polls between batches, which is where to look."""
+def _measure(run: Run, device: str) -> float | str:
+    """The loop itself is asked: it polls between two batches, which is where to look at the clock."""
     ticks: list[float] = []
 
     def enough() -> bool:
         ticks.append(time.perf_counter())
-        return len(ticks) > STEPS
+        return len(ticks) > FEWEST_STEPS and ticks[-1] - ticks[0] > SECONDS
 
     try:
-        for _ in run.rows(device(), should_stop=enough):
+        for _ in run.rows(device, should_stop=enough):
             pass
     except Exception:
         return traceback.format_exc()
-    steps = [after - before for before, after in pairwise(ticks[1:])]
-    return min(steps, default=0.0)
+    return min((after - before for before, after in pairwise(ticks[1:])), default=0.0)

@@ -5,6 +5,7 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler
 
 from tuner.campaign.campaign import Campaign, Report
+from tuner.search.probe import Probe
 
 
 class LedgerScheduler(FIFOScheduler):
@@ -14,11 +15,15 @@ class LedgerScheduler(FIFOScheduler):
     into the same line as the row it was made on.
     """
 
-    def __init__(self, campaign: Campaign):
+    def __init__(self, campaign: Campaign, probe: Probe):
         super().__init__()
         self._campaign = campaign
+        self._probe = probe
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if "probe" in result:
+            self._probe.record(result["probe"][0])
+            return self.STOP
         [report] = result["report"]
         return self.CONTINUE if self._campaign.receive(Report(**report)) else self.STOP
 

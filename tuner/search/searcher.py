@@ -7,23 +7,32 @@ from ray.tune.search import Searcher
 from tuner.campaign.agenda import Ask, Refit, Resume, next_step
 from tuner.campaign.campaign import Campaign
 from tuner.campaign.fold import Trial
+from tuner.campaign.run import Run
 from tuner.campaign.spaces import contains
 from tuner.search import sampler
+from tuner.search.probe import Probe
 from tuner.search.trainable import assignment
 
 
 class LedgerSearcher(Searcher):
     """Hands out what the agenda says. A suggestion is in the ledger before Ray hears of it."""
 
-    def __init__(self, campaign: Campaign):
+    def __init__(self, campaign: Campaign, probe: Probe):
         super().__init__()
         self._campaign = campaign
-        self._carried: dict[str, str] = {}  # Ray's trial id -> ours, of the trials that Ray runs
+        self._probe = probe
+        self._probed: dict[str, dict[str, Run]] = {}  # Ray's trial id -> what it tries
+        self._carried: dict[str, str] = {}  # Ray's trial id -> ours
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The assignment of Ray trial `trial_id`; None to be asked again later, FINISHED when nothing is left."""
-        if self._campaign.stopping:
+        if self._campaign.stopping or self._probe.failed:
             return Searcher.FINISHED
+        if share := self._probe.next_share():
+            self._probed[trial_id] = share
+            return {"trial": f"probe-{len(self._probed)}", "probe": share}
+        if not self._probe.done:
+            return None
         step = next_step(self._campaign.state, self._carried.values())
         if step == "wait":
             return None
@@ -52,6 +61,10 @@ class LedgerSearcher(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         """Ray is through with a trial; with `error` it gave up because workers died."""
+        if share := self._probed.pop(trial_id, None):
+            if error:
+                self._probe.lost(share)
+            return
         trial = self._carried.pop(trial_id)
         if error:
             self._campaign.lost(trial, "Its workers died again and again; the last checkpoint is kept.")

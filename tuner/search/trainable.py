@@ -14,9 +14,10 @@ from ray import tune
 from tuner.campaign.campaign import Campaign, Report
 from tuner.campaign.fold import Trial
 from tuner.campaign.run import Run
+from tuner.search.probe import measure
 from tuner.training.checkpoint import Checkpoints
 
-REPORT_SECONDS = 0.5
+REPORT_SECONDS = 1.0
 """Epochs shorter than this are handed over together: each hand-over costs the driver some milliseconds."""
 
 STOP_FILE_SECONDS = 0.2
@@ -45,9 +46,11 @@ class CampaignTrainable(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self._assignment = config
+        self._rows: Iterator[dict[str, Any]] | None = None
+        if "probe" in config:
+            return
         self._attempt, folders = _claim(Path(config["folder"]))
         self._checkpoints = Checkpoints(folders[-1], also=folders[:-1])
-        self._rows: Iterator[dict[str, Any]] | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.cleanup()
@@ -59,9 +62,10 @@ class CampaignTrainable(tune.Trainable):
             self._rows.close()
 
     def step(self) -> dict[str, Any]:
-        report = Report(self._assignment["trial"], self._attempt, *self._train())
-        # A list keeps Ray from flattening it.
-        return {"report": [asdict(report)]}
+        # Ray flattens dictionaries, but not what is in a list.
+        if "probe" in self._assignment:
+            return {"probe": [measure(self._assignment["probe"], device())]}
+        return {"report": [asdict(Report(self._assignment["trial"], self._attempt, *self._train()))]}
 
     def _train(self) -> tuple[list[dict[str, Any]], str, dict[str, str] | None]:
         """Rows, status and error up to the next hand-over: a rung, the end, or when enough time has passed."""

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 from tuner.campaign.document import Document
 from tuner.campaign.folder import Folder
 
+PORT = 5000
 DATABASES = {"sqlite", "postgresql", "mysql", "mssql"}
 
 
@@ -34,8 +35,13 @@ def shown_uri(text: str) -> str:
 def ui_command(uri: str) -> str:
     """What shows the campaign: the command that serves a database, or the address of the server that does already."""
     if _is_database(uri):
-        return f"uv run mlflow ui --backend-store-uri {shlex.quote(shown_uri(uri))} --port 5000"
+        return f"uv run mlflow ui --backend-store-uri {shlex.quote(shown_uri(uri))} --port {PORT}"
     return shown_uri(uri)
+
+
+def server_of(uri: str) -> str:
+    """The address that MLflow's pages lie behind, once `ui_command` runs."""
+    return f"http://127.0.0.1:{PORT}" if _is_database(uri) else shown_uri(uri).rstrip("/")
 
 
 def _is_database(uri: str) -> bool:

@@ -62,8 +62,9 @@ class Mirror:
         return self._copy.page
 
     def start(self) -> None:
-        """Returns at once; MLflow is imported in the thread."""
-        self._thread.start()
+        """Returns at once; MLflow is imported in the thread. A mirror that was started goes on."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def drain(self, seconds: float = 30.0) -> bool:
         """Waits until MLflow has all that is in the ledger now, and ends the thread; whether it got there in time.

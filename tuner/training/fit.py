@@ -111,7 +111,7 @@ def fit(
 
         row = {"epoch": epoch + 1, "lr": lr}
         row["train_loss"] = float(at.loss_sum) / len(data.train)
-        if data.validation is not None:
+        if data.validation is not None and training.evaluates(epoch + 1):
             row |= measured("val", net, data.validation, data, training)
         row["seconds"] = time.perf_counter() - started
 
@@ -137,5 +137,6 @@ def measured(part: str, net: nn.Module, image_set: ImageSet, data: Data, trainin
 
 
 def validation_rank(row: Row) -> tuple[float, float]:
-    """Least error first, then least NLL; of equals, `min` takes the earliest. A NaN loses to every number."""
-    return row["val_error"], math.inf if math.isnan(row["val_nll"]) else row["val_nll"]
+    """Least error first, then least NLL; of equals, `min` takes the earliest. No number loses to every number."""
+    nll = row.get("val_nll", math.inf)
+    return row.get("val_error", math.inf), math.inf if math.isnan(nll) else nll

@@ -18,6 +18,7 @@ class Training(BaseModel):
     lr: float = Field(gt=0, description="learning rate; the schedule moves it between 0 and this")
     weight_decay: float = Field(ge=0, description="L2 penalty, on every parameter as in the papers' codes")
     schedule: Schedule = Field(description="how the learning rate moves")
+    evaluate_every: int = Field(1, ge=1, description="epochs from one look at the validation images to the next")
     momentum: float = Field(0.9, ge=0, lt=1, description="share of the last update that is kept")
     nesterov: bool = Field(True, description="look ahead by the momentum")
     loss: Literal["ce", "bce"] = Field("ce", description="cross-entropy, or binary cross-entropy on the softmax")
@@ -28,3 +29,7 @@ class Training(BaseModel):
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov looks ahead by the momentum, got momentum 0; raise it or set nesterov to false")
         return self
+
+    def evaluates(self, epoch: int) -> bool:
+        """Whether epoch 1..n ends with a look at the validation images; the last one always does."""
+        return epoch % self.evaluate_every == 0 or epoch == self.epochs
