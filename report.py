@@ -6,18 +6,21 @@ from pathlib import Path
 from cyclopts import App
 from rich.console import Console
 
+from tuner.campaign.document import Document
 from tuner.campaign.ledger import LedgerError
 from tuner.reporting.export import export as export_best
 from tuner.reporting.files import shown
 from tuner.reporting.show import UnknownCampaign, find, state_of
 from tuner.reporting.show import show as show_campaign
 
+STORAGE = Path(Document.model_fields["storage"].default)
+
 app = App(name="report.py", help=__doc__)
 
 
 @app.default
 @app.command
-def show(name: str | None = None, *, storage: Path = Path("runs")) -> None:
+def show(name: str | None = None, *, storage: Path = STORAGE) -> None:
     """Print verdict and table, and write the report (HTML, Markdown, CSV) into the campaign's folder.
 
     Parameters
@@ -31,7 +34,7 @@ def show(name: str | None = None, *, storage: Path = Path("runs")) -> None:
 
 
 @app.command
-def export(name: str | None = None, *, out: Path, storage: Path = Path("runs")) -> None:
+def export(name: str | None = None, *, out: Path, storage: Path = STORAGE) -> None:
     """Write the best configuration of every method as a file that `uv run tune.py rerun` runs.
 
     Parameters
@@ -48,7 +51,7 @@ def export(name: str | None = None, *, out: Path, storage: Path = Path("runs")) 
 
 
 @app.command
-def sync(name: str | None = None, *, uri: str | None = None, storage: Path = Path("runs")) -> None:
+def sync(name: str | None = None, *, uri: str | None = None, storage: Path = STORAGE) -> None:
     """Bring MLflow up to what the ledger says, on the campaign's own server or another one.
 
     Parameters

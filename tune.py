@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.console import Console
 
-from tuner.campaign import document
+from tuner.campaign import reading
 from tuner.campaign.agenda import next_step
 from tuner.campaign.campaign import Campaign
 from tuner.campaign.document import Document
@@ -35,7 +35,7 @@ def run(campaign: Path = DEFAULT) -> int:
     campaign
         The campaign document, a YAML file.
     """
-    return _run(document.load(campaign), str(campaign))
+    return _run(reading.load(campaign), str(campaign))
 
 
 @app.command
@@ -49,7 +49,7 @@ def rerun(config: Path, *, seeds: Annotated[int | None, Parameter(validator=Numb
     seeds
         Train with the seeds 0, 1, ... up to this many; those of the file if not given.
     """
-    return _run(document.load(config).with_seeds(seeds), str(config))
+    return _run(reading.load(config).with_seeds(seeds), str(config))
 
 
 def _run(campaign_document: Document, file: str) -> int:

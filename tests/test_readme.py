@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tuner.campaign import document
+from tuner.campaign import reading
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -20,7 +20,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_its_documents_are_valid(text, tmp_path):
     path = tmp_path / "campaign.yaml"
     path.write_text(text, encoding="utf-8")
-    assert document.load(path).name == yaml.safe_load(text)["name"]
+    assert reading.load(path).name == yaml.safe_load(text)["name"]
 
 
 def test_its_python_runs():

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tuner.campaign import document
+from tuner.campaign import reading
+from tuner.campaign.document import Document
 
 SMALL = {
     "name": "small",
@@ -25,5 +26,5 @@ def content(tmp_path: Path) -> dict:
 
 
 @pytest.fixture
-def small(content: dict) -> document.Document:
-    return document.check(content, "small.yaml")
+def small(content: dict) -> Document:
+    return reading.check(content, "small.yaml")

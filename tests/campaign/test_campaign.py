@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from tuner.campaign import document
+from tuner.campaign import reading
 from tuner.campaign.agenda import Ask, Refit, Resume, next_step
 from tuner.campaign.campaign import Campaign, Report
 from tuner.campaign.fold import State
@@ -71,7 +71,7 @@ def test_methods_are_not_judged_by_each_other(campaign):
 
 def test_an_audited_trial_is_told_as_pruned_and_runs_on_unheard(content):
     content["search"] = {"trials": 4, "audit": 1}
-    campaign = Campaign.open(document.check(content, "small.yaml"), FACTS)
+    campaign = Campaign.open(reading.check(content, "small.yaml"), FACTS)
     search(campaign, error=0.2)
     audited = search(campaign, error=0.4)
     assert (audited.status, audited.pruned_at, audited.epoch) == ("audited", 2, 8)
@@ -164,7 +164,7 @@ def test_at_most_a_quarter_of_a_study_runs_at_once_and_finals_fill_idle_workers(
 
 def test_without_search_trials_the_papers_setting_is_refitted(content):
     content["search"] = {"trials": 0}
-    campaign = Campaign.open(document.check(content, "small.yaml"), FACTS)
+    campaign = Campaign.open(reading.check(content, "small.yaml"), FACTS)
     step = next_step(campaign.state, set())
     assert step == Refit("none", None, 0)
     trial = campaign.suggest_final("mixup", None, 0)
@@ -174,7 +174,7 @@ def test_without_search_trials_the_papers_setting_is_refitted(content):
 def test_a_study_without_a_full_length_trial_has_no_final_runs(content):
     content["methods"] = ["none"]
     content["search"] = {"trials": 1}
-    campaign = Campaign.open(document.check(content, "small.yaml"), FACTS)
+    campaign = Campaign.open(reading.check(content, "small.yaml"), FACTS)
     trial = campaign.suggest_search("none", 0, {"lr": 0.1}, {})
     campaign.receive(Report(trial.id, 1, [], "failed", {"class": "X", "message": "x"}))
     assert next_step(campaign.state, set()) == "done"
@@ -226,7 +226,7 @@ def test_another_document_under_the_same_name_is_refused_with_what_differs(campa
     content["training"] = {**content["training"], "lr": 0.2}
     before = campaign.folder.ledger.read_bytes()
     with pytest.raises(LedgerError, match=r"training\.lr: 0\.1 -> 0\.2"):
-        Campaign.open(document.check(content, "small.yaml"), FACTS)
+        Campaign.open(reading.check(content, "small.yaml"), FACTS)
     assert campaign.folder.ledger.read_bytes() == before
 
 

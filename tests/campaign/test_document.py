@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tuner.campaign import document, yaml_file
+from tuner.campaign import reading, yaml_file
 from tuner.campaign.document import Document
 from tuner.campaign.faults import DocumentError
 from tuner.campaign.preflight import preflight
@@ -12,7 +12,7 @@ from tuner.campaign.preflight import preflight
 
 def faults_of(content):
     with pytest.raises(DocumentError) as refusal:
-        document.check(content, "small.yaml")
+        reading.check(content, "small.yaml")
     assert all(
         fault.file in ("small.yaml",) or fault.file.startswith("search_spaces") for fault in refusal.value.faults
     )
@@ -29,7 +29,7 @@ def test_a_small_document_is_resolved(small):
 def test_what_is_written_reads_back_the_same(small, tmp_path):
     path = tmp_path / "campaign.yaml"
     path.write_text(yaml_file.dump(small.as_yaml()), encoding="utf-8")
-    assert document.load(path) == small
+    assert reading.load(path) == small
     assert Document.model_validate(json.loads(json.dumps(small.as_yaml()))) == small
 
 
@@ -87,45 +87,45 @@ def test_each_fault_names_its_place_and_its_law(content, path, value, sentence):
 def test_a_file_that_is_no_yaml_or_is_not_there_is_a_fault(tmp_path):
     path = tmp_path / "broken.yaml"
     with pytest.raises(DocumentError, match="cannot be read"):
-        document.load(path)
+        reading.load(path)
     path.write_text("name: [", encoding="utf-8")
     with pytest.raises(DocumentError, match=r"not valid YAML.*line 1"):
-        document.load(path)
+        reading.load(path)
     path.write_text("- a\n- b\n", encoding="utf-8")
     with pytest.raises(DocumentError, match="a campaign is a mapping"):
-        document.load(path)
+        reading.load(path)
 
 
 def test_what_is_held_fixed_is_not_searched(content):
     content["methods"] = [{"name": "cutmix", "alpha": 0.5}]
-    checked = document.check(content, "small.yaml")
+    checked = reading.check(content, "small.yaml")
     assert set(checked.space("cutmix")) == {"lr", "weight_decay", "cutmix_prob"}
     assert checked.method("cutmix").regularizer(cutmix_prob=0.25).alpha == 0.5
 
 
 def test_integer_ends_of_a_real_range_become_reals(content):
     content["spaces"] = {"mixup": {"alpha": {"low": 1, "high": 2}}}
-    alpha = document.check(content, "small.yaml").space("mixup")["alpha"]
+    alpha = reading.check(content, "small.yaml").space("mixup")["alpha"]
     assert [type(end) for end in alpha.corners] == [float, float]
 
 
 def test_a_block_larger_than_the_map_is_refused(content):
     content["methods"] = [{"name": "patchup_hard", "block_size": 9, "scale_block": False}]
-    checked = document.check(content, "small.yaml")
+    checked = reading.check(content, "small.yaml")
     with pytest.raises(DocumentError, match=r"methods\[0\].block_size: .*9.*8"):
         preflight(checked, "small.yaml")
     content["methods"] = [{"name": "patchup_hard", "scale_block": False}]
     with pytest.raises(DocumentError, match=r"spaces.patchup_hard.block_size: .*9.*8"):
-        preflight(document.check(content, "small.yaml"), "small.yaml")
+        preflight(reading.check(content, "small.yaml"), "small.yaml")
 
 
 def test_too_few_images_of_a_class_and_a_missing_folder_are_refused(content, tmp_path):
     content["split"] = {"train_per_class": 30, "validation_per_class": 20}
     with pytest.raises(DocumentError, match=r"split: "):
-        preflight(document.check(content, "small.yaml"), "small.yaml")
+        preflight(reading.check(content, "small.yaml"), "small.yaml")
     content["dataset"] = {"name": "folder", "root": str(tmp_path / "nowhere")}
     with pytest.raises(DocumentError, match=r"dataset: .*nowhere"):
-        preflight(document.check(content, "small.yaml"), "small.yaml")
+        preflight(reading.check(content, "small.yaml"), "small.yaml")
 
 
 def test_preflight_counts_and_digests(small):
@@ -135,21 +135,21 @@ def test_preflight_counts_and_digests(small):
 
 
 def test_automatic_grace_is_behind_the_first_drop_or_a_quarter(content):
-    assert document.check(content, "small.yaml").search.rungs(document.check(content, "small.yaml").training) == (2, 4)
+    assert reading.check(content, "small.yaml").search.rungs(reading.check(content, "small.yaml").training) == (2, 4)
     content["training"] = {**content["training"], "epochs": 100, "schedule": {"name": "step", "at": [0.5, 0.75]}}
-    stepped = document.check(content, "small.yaml")
+    stepped = reading.check(content, "small.yaml")
     assert stepped.search.rungs(stepped.training) == (51,)
 
 
 def test_a_method_of_ones_own(content):
     content["methods"] = ["none", "tests.campaign.own_method.Shrink"]
     content["spaces"] = {"tests.campaign.own_method.Shrink": {"amount": {"low": 0.1, "high": 0.5}}}
-    checked = document.check(content, "small.yaml")
+    checked = reading.check(content, "small.yaml")
     assert checked.method("tests.campaign.own_method.Shrink").regularizer().amount == 0.25
     assert set(checked.space("tests.campaign.own_method.Shrink")) == {"lr", "weight_decay", "amount"}
 
 
 def test_rungs_lie_where_the_validation_images_are_looked_at(content):
     content["training"] = {**content["training"], "epochs": 60, "evaluate_every": 4}
-    checked = document.check(content, "small.yaml")
+    checked = reading.check(content, "small.yaml")
     assert checked.search.rungs(checked.training) == (16, 32)

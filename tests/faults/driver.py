@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from tuner.campaign import document
+from tuner.campaign import reading
 from tuner.campaign.campaign import Campaign
 from tuner.campaign.ledger import Ledger
 from tuner.campaign.preflight import preflight
@@ -36,7 +36,7 @@ def kill_at(moment: str, kind: str, count: int) -> None:
 def main(path: str, *kill: str) -> None:
     if kill:
         kill_at(kill[0], kill[1], int(kill[2]))
-    checked = document.load(Path(path))
+    checked = reading.load(Path(path))
     campaign = Campaign.open(checked, preflight(checked, path))
     with driver.ray_session():
         driver.execute(campaign, path, when_probed=lambda *_: None)

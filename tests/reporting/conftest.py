@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from tuner.campaign import ledger
-from tuner.campaign.document import Document, check
+from tuner.campaign.document import Document
 from tuner.campaign.fold import State
 from tuner.campaign.folder import Folder
 from tuner.campaign.ledger import Ledger
+from tuner.campaign.reading import check
 
 CONTENT = {
     "name": "literal",

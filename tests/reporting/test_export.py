@@ -2,7 +2,7 @@
 
 import pytest
 
-from tuner.campaign.document import load
+from tuner.campaign.reading import load
 from tuner.reporting.export import configuration, export
 from tuner.reporting.results import Results
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 import report
-from tuner.campaign.document import load
+from tuner.campaign.reading import load
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.search.simulated import carry
-from tuner.campaign import document
+from tuner.campaign import reading
 from tuner.campaign.ledger import read
 
 CONTENT = {
@@ -19,7 +19,7 @@ CONTENT = {
 
 
 def in_folder(path):
-    return document.check({**CONTENT, "storage": str(path)}, "cut.yaml")
+    return reading.check({**CONTENT, "storage": str(path)}, "cut.yaml")
 
 
 def outcome(ledger):

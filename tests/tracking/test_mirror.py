@@ -15,7 +15,8 @@ from typing import NamedTuple
 import pytest
 from mlflow import MlflowClient
 
-from tuner.campaign import document, ledger
+from tuner.campaign import ledger, reading
+from tuner.campaign.document import Document
 from tuner.campaign.folder import Folder
 from tuner.tracking import mirror
 from tuner.tracking.address import shown_uri, tracking_uri, ui_command
@@ -28,7 +29,7 @@ EPOCHS, SEEDS = 8, (0, 1)
 DIGEST = "0123456789abcdef" * 4
 
 
-def plan(storage: Path, **changes) -> document.Document:
+def plan(storage: Path, **changes) -> Document:
     content = {
         "name": "small",
         "dataset": {"name": "digits"},
@@ -46,10 +47,10 @@ def plan(storage: Path, **changes) -> document.Document:
         "final": {"seeds": list(SEEDS)},
         "storage": str(storage),
     }
-    return document.check({**content, **changes}, "small.yaml")
+    return reading.check({**content, **changes}, "small.yaml")
 
 
-def opened(plan: document.Document) -> dict:
+def opened(plan: Document) -> dict:
     facts = {"train_images": 200, "validation_images": 200, "classes": 10, "shape": [1, 8, 8], "data_digest": DIGEST}
     facts |= {"train_digest": "t" * 64, "validation_digest": "v" * 64}
     return {
@@ -111,7 +112,7 @@ def final_trial(method: str, seed: int, error: float) -> list[dict]:
     ]
 
 
-def whole(plan: document.Document) -> list[dict]:
+def whole(plan: Document) -> list[dict]:
     """A campaign from its first record to its last: two studies, every way to end but an audit's."""
     records = [opened(plan)]
     for method, error in (("none", 0.2), ("cutmix", 0.1)):

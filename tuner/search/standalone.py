@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from ray import tune
 
 from tuner import regularizers
-from tuner.campaign.document import own_space
+from tuner.campaign.reading import own_space
 from tuner.campaign.run import Run
 from tuner.campaign.spaces import Choices, Dimension
 from tuner.datasets import DatasetSettings
