@@ -63,9 +63,17 @@ def sync(name: str | None = None, *, uri: str | None = None, storage: Path = STO
     storage
         The folder that holds the campaigns.
     """
-    from tuner.tracking import mirror  # MLflow takes seconds to import, and no other command needs it
+    from tuner.tracking import mirror  # no other command needs it
+    from tuner.tracking.address import shown_uri
 
-    print(f"{mirror.sync(find(name, storage), uri)} records are in MLflow.")
+    try:
+        count = mirror.sync(find(name, storage), uri)
+    except (UnknownCampaign, LedgerError):
+        raise
+    except Exception as error:  # whatever a server or a network may answer
+        print(shown_uri(f"MLflow was not reached: {type(error).__name__}: {error}"), file=sys.stderr)
+        sys.exit(2)
+    print(f"{count} records are in MLflow.")
 
 
 def main(arguments: list[str] | None = None) -> None:

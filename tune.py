@@ -56,6 +56,8 @@ def _run(campaign_document: Document, file: str) -> int:
     console = Console()
     facts = preflight(campaign_document, file)
     campaign = Campaign.open(campaign_document, facts)
+    if torn := campaign.ledger.repaired_bytes:
+        console.print(f"The ledger ended in {torn} bytes of an unfinished line, which were cut off.", highlight=False)
     try:
         return _carry_out(campaign, file, console)
     finally:
@@ -80,19 +82,26 @@ def _carry_out(campaign: Campaign, file: str, console: Console) -> int:
     else:
         console.print(
             f"MLflow   {shown_uri(uri)} does not have all of it yet: {mirror.error}\n"
-            f"         The ledger does. Later: uv run report.py sync {campaign.document.name}",
+            f"         The ledger does. Later: uv run report.py sync {campaign.document.name}"
+            f" --storage {shlex.quote(str(campaign.folder.root.parent))}",
             soft_wrap=True,
             highlight=False,
         )
     if interrupted:
         console.print(f"Interrupted; all is recorded. Go on with: uv run {shlex.join(sys.argv)}", soft_wrap=True)
         return 128 + interrupted
-    return 1 if any(map(_went_wrong, campaign.state.trials.values())) else 0
+    return 1 if any(map(_went_wrong, campaign.state.trials.values())) or _without_choice(campaign) else 0
 
 
 def _went_wrong(trial: Trial) -> bool:
     """A search may well try a learning rate that diverges; what it chose must not."""
     return trial.status == "failed" or (trial.status == "diverged" and trial.kind == "final")
+
+
+def _without_choice(campaign: Campaign) -> bool:
+    """Whether some search has no trial that went through, so that nothing could be refitted."""
+    state, searched = campaign.state, campaign.document.search.trials
+    return bool(searched) and any(state.best(method.name) is None for method in campaign.document.methods)
 
 
 def _train(campaign: Campaign, mirror, file: str, console: Console) -> int | None:

@@ -37,3 +37,17 @@ def test_every_update_is_bitwise_that_of_torch(momentum, nesterov, weight_decay)
         reference.step()
         for name, weight in ours.state_dict().items():
             assert torch.equal(weight, theirs.state_dict()[name])
+
+
+def test_parameters_that_a_step_left_out_stay_as_they_are():
+    training = Training.model_validate(
+        {"epochs": 1, "batch_size": 1, "lr": 0.1, "weight_decay": 0.1, "schedule": {"name": "constant"}}
+    )
+    reached, left_out = nn.Linear(3, 2), nn.Linear(3, 2)
+    before = left_out.weight.clone()
+    sgd = SGD([*reached.parameters(), *left_out.parameters()], training)
+    reached(torch.randn(4, 3)).sum().backward()
+    weight = reached.weight.clone()
+    sgd.step(0.1)
+    assert torch.equal(left_out.weight, before)
+    assert not torch.equal(reached.weight, weight)

@@ -12,7 +12,7 @@ from tuner.campaign.fold import State
 from tuner.campaign.ledger import LedgerError, encode, read
 from tuner.campaign.preflight import Facts
 
-FACTS = Facts(50, 50, 10, (1, 8, 8), "data", "train", "validation")
+FACTS = Facts(50, 50, 1397, 10, (1, 8, 8), "data", "train", "validation", "test")
 
 
 def row(epoch, error=0.5, **more):
@@ -222,6 +222,7 @@ def test_runs_carry_the_tuned_values(campaign):
 
 
 def test_another_document_under_the_same_name_is_refused_with_what_differs(campaign, content):
+    search(campaign)
     campaign.close()
     content["training"] = {**content["training"], "lr": 0.2}
     before = campaign.folder.ledger.read_bytes()
@@ -231,9 +232,10 @@ def test_another_document_under_the_same_name_is_refused_with_what_differs(campa
 
 
 def test_other_images_under_the_same_name_are_refused(campaign):
+    search(campaign)
     campaign.close()
     with pytest.raises(LedgerError, match="data_digest"):
-        Campaign.open(campaign.document, Facts(50, 50, 10, (1, 8, 8), "others", "train", "validation"))
+        Campaign.open(campaign.document, Facts(50, 50, 1397, 10, (1, 8, 8), "others", "train", "validation", "test"))
 
 
 def test_a_ledger_of_another_format_is_refused(campaign):
@@ -243,3 +245,27 @@ def test_a_ledger_of_another_format_is_refused(campaign):
     campaign.folder.ledger.write_bytes(encode({**opened, "format": 99}))
     with pytest.raises(LedgerError, match="format 99"):
         Campaign.open(campaign.document, FACTS)
+
+
+def test_a_document_that_was_refused_before_its_first_trial_may_be_corrected(campaign, content):
+    campaign.close()
+    content["training"] = {**content["training"], "batch_size": 10}
+    corrected = Campaign.open(reading.check(content, "small.yaml"), FACTS)
+    assert corrected.document.training.batch_size == 10
+    assert kinds(corrected) == ["opened", "opened"]
+
+
+def test_resources_and_tracking_may_change_when_a_campaign_goes_on(campaign, content):
+    search(campaign)
+    campaign.close()
+    content["resources"] = {"cpu": 2, "max_concurrent": 1}
+    content["tracking"] = {"uri": "http://127.0.0.1:5000"}
+    again = Campaign.open(reading.check(content, "small.yaml"), FACTS)
+    assert again.document.resources.cpu == 2
+    assert again.document.tracking.uri == "http://127.0.0.1:5000"
+
+
+def test_a_stop_file_that_somebody_made_stops_the_campaign(campaign):
+    trial = campaign.suggest_search("none", 0, {"lr": 0.1}, {})
+    campaign.receive(Report(trial.id, 1, [], "interrupted"))
+    assert campaign.stopping

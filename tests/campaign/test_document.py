@@ -153,3 +153,43 @@ def test_rungs_lie_where_the_validation_images_are_looked_at(content):
     content["training"] = {**content["training"], "epochs": 60, "evaluate_every": 4}
     checked = reading.check(content, "small.yaml")
     assert checked.search.rungs(checked.training) == (16, 32)
+
+
+def test_a_block_larger_than_the_map_is_reported_along_with_the_other_faults(content):
+    content["methods"] = ["cutmx", {"name": "patchup_hard", "block_size": 31, "scale_block": False}]
+    faults = faults_of(content)
+    assert set(faults) == {"methods[0]", "methods[1].block_size"}
+
+
+def test_a_choice_that_makes_another_setting_misfit_is_reported(content):
+    content["methods"] = [{"name": "patchup_hard", "block_size": 9}]
+    content["spaces"] = {"patchup_hard": {"scale_block": {"choices": [True, False]}}}
+    with pytest.raises(DocumentError, match=r"spaces.patchup_hard.scale_block: .*9.*8"):
+        preflight(reading.check(content, "small.yaml"), "small.yaml")
+
+
+def test_object_stores_are_refused_and_home_is_found(content, monkeypatch, tmp_path):
+    content["storage"] = "s3://bucket/runs"
+    assert "object store" in faults_of(content)["storage"]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    content["storage"] = "~/runs"
+    assert reading.check(content, "small.yaml").folder == tmp_path / "runs" / "small"
+
+
+def test_a_password_for_the_tracking_server_is_written_nowhere(content):
+    content["tracking"] = {"uri": "https://user:secret@host/path"}
+    written = reading.check(content, "small.yaml").as_yaml()
+    assert written["tracking"] == {"uri": "https://host/path"}
+
+
+def test_a_broken_test_set_is_found_before_the_search(content, tmp_path):
+    from PIL import Image
+
+    for part, side in (("train", 8), ("test", 9)):
+        for name in ("cat", "dog"):
+            (tmp_path / part / name).mkdir(parents=True)
+            for number in range(12):
+                Image.new("RGB", (side, side), (number, 0, 0)).save(tmp_path / part / name / f"{number}.png")
+    content["dataset"] = {"name": "folder", "root": str(tmp_path)}
+    with pytest.raises(DocumentError, match=r"dataset: .*\(3, 8, 8\) and \(3, 9, 9\)"):
+        preflight(reading.check(content, "small.yaml"), "small.yaml")

@@ -11,8 +11,8 @@ def loaded(tmp_path, text):
 
 
 def test_numbers_are_those_of_yaml_1_2(tmp_path):
-    text = "[5e-4, 1e-3, 2E+3, 12, 0.1, 1., .5, -3]"
-    assert loaded(tmp_path, text) == [0.0005, 0.001, 2000.0, 12, 0.1, 1.0, 0.5, -3]
+    text = "[5e-4, 1e-3, 2E+3, 12, 0.1, 1., .5, -3, 010]"
+    assert loaded(tmp_path, text) == [0.0005, 0.001, 2000.0, 12, 0.1, 1.0, 0.5, -3, 10]
     assert [type(value) for value in loaded(tmp_path, "[12, 1e3]")] == [int, float]
 
 

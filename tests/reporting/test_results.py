@@ -237,7 +237,7 @@ def test_five_percent_of_epochs_are_tolerated_and_six_are_not(book):
 def test_an_early_first_rung_is_warned_of(book):
     early = {"trials": 1, "grace": 2}
     made = book(methods=["none"], training={"epochs": 16}, search=early)
-    assert warnings(Results.of(made.state))[-1].startswith("Trials were stopped from epoch 2 on; below epoch 4")
+    assert warnings(Results.of(made.state))[-1].startswith("Trials could be stopped from epoch 2 on; below epoch 4")
     made.ledger.close()
     calm = book(
         name="fifo", methods=["none"], training={"epochs": 16}, search={"trials": 1, "grace": 2, "scheduler": "fifo"}

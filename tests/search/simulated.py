@@ -11,7 +11,7 @@ from tuner.search.probe import Probe
 from tuner.search.scheduler import LedgerScheduler
 from tuner.search.searcher import LedgerSearcher
 
-FACTS = Facts(50, 50, 10, (1, 8, 8), "data", "train", "validation")
+FACTS = Facts(50, 50, 1397, 10, (1, 8, 8), "data", "train", "validation", "test")
 
 
 def curve(params, seed, epoch):

@@ -46,15 +46,17 @@ class Campaign:
         """Starts the campaign, or takes it up where its ledger ends.
 
         Raises:
-            LedgerError: it is being run, its ledger is damaged, or it was started with another document or other data.
+            LedgerError: it is being run, its ledger is damaged or cannot be written, or it has trials of another
+                document or of other data.
         """
         folder = Folder(document.folder)
         ledger = Ledger(folder.ledger)
         try:
             campaign = cls(folder, ledger, State.of(ledger.records))
             ledger.listen(campaign.state.apply)
-            if ledger.records:
+            if campaign.state.trials:
                 _refuse_other(campaign.state, document, facts, folder)
+                campaign.state.document = document  # of which resources and tracking may be other ones
             else:
                 ledger.append(_opened(document, facts))
         except LedgerError:
@@ -138,6 +140,8 @@ class Campaign:
         self._record_rows(trial, [row for row in report.rows if row["epoch"] > trial.epoch])
         if status := status_of(trial):
             self._end(trial, status)
+        elif report.status == "interrupted":
+            self.stopping = True  # whoever made the stop file: handing the trial out again would only meet it again
         elif report.status in ("diverged", "failed"):
             self._end(trial, report.status, report.error)
         return report.status == "running" and not trial.ended
@@ -182,6 +186,9 @@ class Campaign:
         )
         if trial.kind == "search":
             shutil.rmtree(self.folder.trial(trial.id), ignore_errors=True)
+        elif status == "completed":
+            for checkpoint in self.folder.trial(trial.id).glob("attempt-*/step-*.ckpt"):
+                checkpoint.unlink(missing_ok=True)
 
     def _settle(self) -> None:
         """Ends the trials whose last decision was written, but whose end was not."""
@@ -225,7 +232,7 @@ def _refuse_other(state: State, document: Document, facts: Facts, folder: Folder
             f"Nothing was changed. Give the new document another name, or restore the old one ({folder.document})."
         )
     recorded, now = state.opened["facts"], asdict(facts)
-    changed = [name for name in ("data_digest", "train_digest", "validation_digest") if recorded[name] != now[name]]
+    changed = [name for name in now if name.endswith("digest") and recorded[name] != now[name]]
     if changed:
         raise LedgerError(
             f'The images of the campaign "{document.name}" are not those it was started with: {", ".join(changed)} '

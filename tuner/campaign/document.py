@@ -1,9 +1,10 @@
 """The campaign document: what a campaign is, as one YAML file."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_serializer, model_validator
 
 from tuner import regularizers
 from tuner.campaign.faults import shown
@@ -14,6 +15,9 @@ from tuner.datasets.split import Split
 from tuner.models import Model
 from tuner.regularizers import Regularizer
 from tuner.training.settings import Training
+
+LONGEST_NAME = 100
+"""Of a campaign: it becomes the name of a folder, with more behind it."""
 
 
 class _Part(BaseModel):
@@ -129,10 +133,19 @@ class Tracking(_Part):
     uri: str | None = None
 
 
+def _folder_name(storage: str) -> str:
+    if "://" in storage:
+        raise ValueError(
+            f'"{storage}" is an object store; a ledger is locked and forced to the disk line by line, which takes a '
+            "POSIX folder"
+        )
+    return storage
+
+
 class Document(_Part):
     """A whole campaign. It is resolved once `spaces` is filled for every method: no other file is read again."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=LONGEST_NAME)
     dataset: DatasetSettings
     split: Split
     model: Model
@@ -141,7 +154,7 @@ class Document(_Part):
     search: Search
     final: Final = Final()
     resources: Resources = Resources()
-    storage: str = "runs"
+    storage: Annotated[str, AfterValidator(_folder_name)] = "runs"
     tracking: Tracking = Tracking()
     spaces: dict[str, Space] = {}
 
@@ -163,21 +176,28 @@ class Document(_Part):
         if count is None:
             return self
         final = self.final.model_copy(update={"seeds": tuple(range(count))})
-        return self.model_copy(update={"name": f"{self.name}-seeds{count}", "final": final})
+        suffix = f"-seeds{count}"
+        return self.model_copy(update={"name": self.name[: LONGEST_NAME - len(suffix)] + suffix, "final": final})
 
     @property
     def folder(self) -> Path:
         """Where the campaign lives."""
-        return Path(self.storage).absolute() / self.name
+        return Path(self.storage).expanduser().absolute() / self.name
 
     def as_yaml(self) -> dict[str, Any]:
-        """The document as plain data that `check` turns back into it."""
-        return self.model_dump(mode="json", exclude_none=True)
+        """The document as plain data that `check` turns back into it, without a password for the tracking server."""
+        content = self.model_dump(mode="json", exclude_none=True)
+        if self.tracking.uri:
+            content["tracking"]["uri"] = re.sub(r"//[^/@]*@", "//", self.tracking.uri)
+        return content
 
 
 def differences(old: Document, new: Document) -> list[str]:
-    """What differs between two resolved documents, one line a value."""
-    left, right = _flat(old.as_yaml()), _flat(new.as_yaml())
+    """What differs between two resolved documents, one line a value, but for what no result depends on."""
+    left, right = (
+        _flat({key: value for key, value in document.as_yaml().items() if key not in ("resources", "tracking")})
+        for document in (old, new)
+    )
     return [
         f"{path}: {shown(left.get(path))} -> {shown(right.get(path))}"
         for path in sorted(left.keys() | right.keys())

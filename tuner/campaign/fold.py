@@ -4,7 +4,7 @@ Kinds of lines, each a fact that was true when it was written:
 
     opened     document, split and data digests, versions, git commit
     suggested  a trial with its hyper-parameters: it exists from here on
-    attempt    a worker took the trial up; rows of older attempts no longer count
+    attempt    another worker took the trial up; what older attempts still report is ignored from here on
     result     one epoch of a trial with the scheduler's decision on it
     ended      a trial is over, with its status
 """

@@ -77,8 +77,11 @@ class Ledger:
         self.path = path
         self.repaired_bytes = 0
         self._listeners: list[Listener] = []
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab")
+        except OSError as error:
+            raise LedgerError(f"{path} cannot be written: {error.strerror}. Choose another `storage`.") from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -16,11 +16,13 @@ class Facts:
 
     train_images: int
     validation_images: int
+    test_images: int
     classes: int
     shape: tuple[int, int, int]
     data_digest: str
     train_digest: str
     validation_digest: str
+    test_digest: str
 
 
 def preflight(document: Document, file: str) -> Facts:
@@ -31,6 +33,14 @@ def preflight(document: Document, file: str) -> Facts:
     """
     try:
         pool = document.dataset.training_pool()
+    except (OSError, ValueError) as error:
+        raise DocumentError([Fault(file, "dataset", str(error))]) from None
+    try:
+        # No search trial is ever given it, but one that is broken is better found now than behind the whole search.
+        test = document.dataset.test_set()
+        if test.images.shape[1:] != pool.images.shape[1:]:
+            shapes = " and ".join(str(tuple(part.images.shape[1:])) for part in (pool, test))
+            raise ValueError(f"the images to train and to test on must have one shape (C,H,W), got {shapes}")
     except (OSError, ValueError) as error:
         raise DocumentError([Fault(file, "dataset", str(error))]) from None
     try:
@@ -46,35 +56,35 @@ def preflight(document: Document, file: str) -> Facts:
     faults = chain.from_iterable(
         _misfits(index, method, document.space(method.name), sides, file)
         for index, method in enumerate(document.methods)
+        if method.name in document.spaces
     )
     if faults := list(faults):
         raise DocumentError(faults)
     return Facts(
         train_images=len(train),
         validation_images=len(validation),
+        test_images=len(test),
         classes=classes,
         shape=(channels, height, width),
-        data_digest=document.dataset.digest(),
+        data_digest=pool.digest(),
         train_digest=split_digest(train),
         validation_digest=split_digest(validation),
+        test_digest=test.digest(),
     )
 
 
 def _misfits(index: int, method: Method, space: Space, sides: list[tuple[int, int]], file: str) -> list[Fault]:
     """Fixed values, defaults and ends of ranges that cannot work on maps of these sides."""
     own = method.regularizer()
-    faults = [
-        Fault(file, f"methods[{index}].{field}", sentence)
-        for field, sentence in own.misfits(sides)
-        if field not in space
-    ]
+    known = own.misfits(sides)
+    faults = [Fault(file, f"methods[{index}].{field}", sentence) for field, sentence in known if field not in space]
     for name, dimension in space.items():
         if name not in type(own).model_fields:
             continue
         for value in dimension.corners:
             faults += [
-                Fault(file, f"spaces.{method.name}.{field}", sentence)
+                Fault(file, f"spaces.{method.name}.{name}", sentence)
                 for field, sentence in method.regularizer(**{name: value}).misfits(sides)
-                if field == name
+                if field == name or (field, sentence) not in known
             ]
     return faults

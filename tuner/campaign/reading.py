@@ -1,6 +1,7 @@
 """Reads a campaign document: all that is wrong with it is found and reported at once, before anything runs."""
 
 import json
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tuner import regularizers
 from tuner.campaign import yaml_file
 from tuner.campaign.document import Document, Method
 from tuner.campaign.faults import DocumentError, Fault, did_you_mean, faults_of, shown
+from tuner.campaign.preflight import preflight
 from tuner.campaign.spaces import SHARED, Choices, Dimension, Range, Space, space_file
 from tuner.training.settings import Training
 
@@ -46,8 +48,28 @@ def check(content: Any, file: str) -> Document:
     faults += method_faults + space_faults
     faults += _grace_fault(document, file) if document else []
     if faults:
-        raise DocumentError(faults)
+        raise DocumentError([*faults, *(_misfits(document, spaces, file) if document else [])])
     return document.model_copy(update={"spaces": spaces})
+
+
+def _misfits(document: Document, spaces: dict[str, Space], file: str) -> list[Fault]:
+    """What preflight finds wrong with those methods that are sound in themselves."""
+    sound = {
+        method.name: spaces[method.name] for method in document.methods if method.name in spaces and _sound(method)
+    }
+    try:
+        preflight(document.model_copy(update={"spaces": {SHARED: {}, **sound}}), file)
+    except DocumentError as error:
+        return error.faults
+    return []
+
+
+def _sound(method: Method) -> bool:
+    try:
+        method.regularizer()
+    except ValidationError:
+        return False
+    return True
 
 
 def _read(path: Path, file: str) -> Any:
@@ -145,7 +167,7 @@ def _illegal(cls: type[BaseModel], name: str, dimension: Dimension, file: str, p
     named = isinstance(dimension, Choices)
     return [
         Fault(file, f"{path}.{end}", f"{fault.sentence} That is the law of {cls.__name__}.{name}.")
-        for end, value in zip(["choices"] * 99 if named else ["low", "high"], dimension.corners, strict=False)
+        for end, value in zip(repeat("choices") if named else ("low", "high"), dimension.corners, strict=False)
         for fault in _refusals(cls, name, value, file)
     ]
 

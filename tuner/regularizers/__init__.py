@@ -50,8 +50,8 @@ def _imported(dotted: str) -> type[Regularizer]:
     module, _, attribute = dotted.rpartition(".")
     try:
         method = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"method {dotted!r} cannot be imported: {error}") from error
+    except Exception as error:  # whatever a user's module may raise
+        raise ValueError(f"method {dotted!r} cannot be imported: {type(error).__name__}: {error}") from error
     if not _is_method(method):
         raise ValueError(f"method {dotted!r} must be a class that derives from Regularizer and is not abstract")
     return method

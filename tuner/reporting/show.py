@@ -1,5 +1,6 @@
 """What one sees at the end of a campaign, and again whenever one asks: verdict, table, and where everything lies."""
 
+import shlex
 from pathlib import Path
 
 from rich.console import Console
@@ -55,7 +56,7 @@ def show(folder: Folder, console: Console) -> None:
     if best:
         example = next(best[method.name] for method in results.ranked if method.name in best)
         _say(console, f"Best     {files.shown(folder.best)}: {', '.join(path.name for path in best.values())}")
-        _say(console, f"Rerun    uv run tune.py rerun {files.shown(example)}")
+        _say(console, f"Rerun    uv run tune.py rerun {shlex.quote(files.shown(example))}")
 
 
 def _say(console: Console, text: str, style: str = "") -> None:

@@ -93,11 +93,11 @@ def _todo(method: MethodResult) -> list[str]:
 
 def _grace(results: Results) -> Iterable[str]:
     search, training = results.document.search, results.document.training
-    first, safe = search.first_rung(training), search.safe_grace(training)
-    if search.rungs(training) and first < safe:
+    rungs, safe = search.rungs(training), search.safe_grace(training)
+    if rungs and rungs[0] < safe:
         yield (
-            f"Trials were stopped from epoch {first} on; below epoch {safe} strong regularizers, which start slowly, "
-            "may have been stopped for their start."
+            f"Trials could be stopped from epoch {rungs[0]} on; below epoch {safe} strong regularizers, "
+            "which start slowly, may have been stopped for their start."
         )
 
 

@@ -42,7 +42,7 @@ class Interrupted(Exception):
 def ray_session() -> Iterator[None]:
     """A Ray of our own on this machine: no dashboard, nothing of its output on the screen."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # a trial without a GPU sees none
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield
     finally:

@@ -33,7 +33,7 @@ class LedgerSearcher(Searcher):
             return {"trial": f"probe-{len(self._probed)}", "probe": share}
         if not self._probe.done:
             return None
-        step = next_step(self._campaign.state, self._carried.values())
+        step = next_step(self._campaign.state, set(self._carried.values()))
         if step == "wait":
             return None
         if step == "done":

@@ -1,6 +1,7 @@
 """The same training for anyone's own `tune.Tuner`: a Trainable for a method on a data set, and its search space."""
 
 import itertools
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -33,9 +34,9 @@ class RegularizerTrainable(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="regtune-trial-"))
-        self._begin(config, epoch=0, earlier=())
+        self._begin(config, epoch=0)
 
-    def _begin(self, config: dict[str, Any], epoch: int, earlier: tuple[Path, ...]) -> None:
+    def _begin(self, config: dict[str, Any], epoch: int) -> None:
         training = {name: config[name] for name in ("lr", "weight_decay") if name in config}
         own = {name: value for name, value in config.items() if name not in ("lr", "weight_decay", "seed")}
         run = self.base.model_copy(
@@ -45,9 +46,9 @@ class RegularizerTrainable(tune.Trainable):
                 "seed": config.get("seed", self.base.seed),
             }
         )
-        # Ray asks for checkpoints between two epochs, so each epoch has to leave one.
-        checkpoints = Checkpoints(self._folder, every_seconds=0, also=earlier)
-        self._rows = itertools.dropwhile(lambda row: row["epoch"] <= epoch, run.rows(device(), checkpoints))
+        # What a checkpoint does not hold is trained again, to the same rows: those that Ray has are passed over.
+        rows = run.rows(device(), Checkpoints(self._folder))
+        self._rows = itertools.dropwhile(lambda row: row["epoch"] <= epoch, rows)
 
     def step(self) -> dict[str, Any]:
         row = next(self._rows)
@@ -60,10 +61,14 @@ class RegularizerTrainable(tune.Trainable):
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         shutil.copytree(self._folder, checkpoint_dir, dirs_exist_ok=True)
+        (Path(checkpoint_dir) / "config.json").write_text(json.dumps(self.config), encoding="utf-8")
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
+        saved = json.loads((Path(checkpoint_dir) / "config.json").read_text(encoding="utf-8"))
+        if saved != json.loads(json.dumps(self.config)):
+            raise ValueError(f"a run goes on with the hyper-parameters it began with, {saved}, got {self.config}")
         shutil.copytree(checkpoint_dir, self._folder, dirs_exist_ok=True)
-        self._begin(self.config, epoch=self.iteration, earlier=())
+        self._begin(self.config, epoch=self.iteration)
 
     def cleanup(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -112,6 +112,8 @@ def sync(folder: Folder, uri: str | None = None) -> int:
     """
     if uri is None:
         state = State.of(record for record, _ in ledger.read(folder.ledger))
+        if state.document is None:
+            raise ledger.LedgerError(f"{folder.ledger} is empty: the campaign was never begun.")
         uri = tracking_uri(state.document, folder)
     with closing(_Copy(folder, uri)) as copy:
         copy.catch_up()

@@ -28,10 +28,12 @@ class SGD:
     @torch.no_grad()
     def step(self, lr: float) -> None:
         """One update. Weight decay is part of the gradient, as in the papers' codes."""
+        # A method may leave parameters out of a step: they stay as they are, velocities too.
+        reached = [i for i, parameter in enumerate(self.parameters) if parameter.grad is not None]
         torch._fused_sgd_(
-            self.parameters,
-            [parameter.grad for parameter in self.parameters],
-            self.velocities,
+            [self.parameters[i] for i in reached],
+            [self.parameters[i].grad for i in reached],
+            [self.velocities[i] for i in reached] if self.velocities else [],
             lr=lr,
             momentum=self.training.momentum,
             nesterov=self.training.nesterov,
