@@ -139,7 +139,7 @@ def _test_errors(records, seed, method="patchup_soft"):
 
 @pytest.mark.timeout(500)
 def test_ctrl_c_saves_the_position_and_the_same_command_goes_on(environment, tmp_path):
-    path = document_in(tmp_path, training={**CONTENT["training"], "epochs": 40}, final={"seeds": [0], "select": "last"})
+    path = document_in(tmp_path, training={**CONTENT["training"], "epochs": 20}, final={"seeds": [0], "select": "last"})
     command = [sys.executable, str(ROOT / "tune.py"), str(path)]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=ROOT) as running:
         output = ""
