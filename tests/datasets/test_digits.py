@@ -34,13 +34,13 @@ def test_pool_and_test_set_are_all_digits_each_once():
 
 def test_the_test_set_never_changes():
     """Results of different campaigns compare only on the same test images: these literals must hold for ever."""
-    assert Digits().test_digest() == "bad3ba3fbc8d2c65d19cbdb04cc7630fc640e04ab4a95ce8388738b0ef8648a1"
-    assert Digits().digest() == "bf24d25bde6a16e568b1437a4f7dfb6062b1209c13441e839d3a155ef845cca9"
+    assert Digits().test_set().digest() == "bad3ba3fbc8d2c65d19cbdb04cc7630fc640e04ab4a95ce8388738b0ef8648a1"
+    assert Digits().training_pool().digest() == "bf24d25bde6a16e568b1437a4f7dfb6062b1209c13441e839d3a155ef845cca9"
 
 
 def test_statistics_are_those_of_the_pool():
     pixels = Digits().training_pool().images.double() / 255
-    (mean,), (std,) = Digits().statistics()
+    (mean,), (std,) = Digits().training_pool().statistics()
     assert mean == pytest.approx(pixels.mean().item(), rel=1e-12)
     assert std == pytest.approx(pixels.std(correction=0).item(), rel=1e-12)
 
@@ -59,7 +59,7 @@ def test_search_data_of_the_default_split():
     assert (len(data.train), len(data.validation), data.test) == (200, 200, None)
     assert (data.classes, data.channels, data.height, data.width) == (10, 1, 8, 8)
     assert (data.crop_padding, data.flip) == (1, False)
-    assert (data.mean, data.std) == Digits().statistics()
+    assert (data.mean, data.std) == Digits().training_pool().statistics()
 
 
 def test_final_data_trains_on_train_or_on_both():
@@ -92,7 +92,7 @@ class Guarded(Dataset):
 
 def test_a_search_never_reads_the_test_set():
     assert search_data(Guarded(), Split(validation_per_class=3)).test is None
-    Guarded().digest()
+    Guarded().training_pool().digest()
     with pytest.raises(AssertionError, match="the test set was read"):
         final_data(Guarded(), Split(validation_per_class=3), "train")
 

@@ -162,22 +162,25 @@ def test_reading_one_part_never_reads_the_other(root, read, other):
 
 def test_the_second_reading_decodes_nothing_until_a_file_changes(root):
     folder, path = Folder(root=str(root)), root / "train/ant/0.png"
-    digest, before = folder.digest(), path.stat()
+    digest, before = folder.training_pool().digest(), path.stat()
     path.write_bytes(b"x" * before.st_size)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert folder.digest() == digest
+    assert folder.training_pool().digest() == digest
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
     with pytest.raises(ValueError, match="cannot be decoded"):
-        folder.digest()
+        folder.training_pool().digest()
 
 
 def test_what_changes_the_images_changes_what_is_read(root):
-    digests = [Folder(root=str(root)).digest(), Folder(root=str(root), image_size=4).digest()]
-    digests.append(Folder(root=str(root)).test_digest())
+    digests = [
+        Folder(root=str(root)).training_pool().digest(),
+        Folder(root=str(root), image_size=4).training_pool().digest(),
+    ]
+    digests.append(Folder(root=str(root)).test_set().digest())
     save(pixels(33), root / "train/ant/9.png")
-    digests.append(Folder(root=str(root)).digest())
+    digests.append(Folder(root=str(root)).training_pool().digest())
     (root / "train/ant/9.png").rename(root / "train/bee/9.png")
-    digests.append(Folder(root=str(root)).digest())
+    digests.append(Folder(root=str(root)).training_pool().digest())
     assert len(set(digests)) == 5
 
 

@@ -1,11 +1,9 @@
 """A real campaign through Ray, its driver killed with SIGKILL at one forced point after the other, and gone on with."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -34,14 +32,6 @@ KILLS = [
     ("before", "ended", 1),
     ("after", "ended", 1),
 ]
-
-
-@pytest.fixture(scope="module")
-def ray_folder():
-    # Not pytest's own: Ray's socket paths must stay short.
-    folder = tempfile.mkdtemp(prefix="ray-")
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def drive(campaign: Path, ray_folder: str, *kill) -> int:

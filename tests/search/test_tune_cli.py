@@ -2,11 +2,9 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -30,11 +28,8 @@ CONTENT = {
 
 
 @pytest.fixture(scope="module")
-def environment():
-    # Not pytest's own folder: Ray's socket paths must stay short.
-    folder = tempfile.mkdtemp(prefix="ray-")
-    yield {**os.environ, "RAY_TMPDIR": folder, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    shutil.rmtree(folder, ignore_errors=True)
+def environment(ray_folder):
+    return {**os.environ, "RAY_TMPDIR": ray_folder, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
 def document_in(folder: Path, **changed) -> Path:

@@ -89,10 +89,11 @@ def _method_plan(
 def _warnings(document: Document) -> list[str]:
     search, safe = document.search, document.search.safe_grace(document.training)
     found = []
-    if search.scheduler == "asha" and search.first_rung(document.training) < safe:
+    rungs = search.rungs(document.training)
+    if rungs and rungs[0] < safe:
         found.append(
-            f"search.grace {search.grace} is lower than {safe}: strong regularizers start slowly, and rungs before the "
-            "first drop of the learning rate tend to stop them too early."
+            f"the first rung, at epoch {rungs[0]}, is earlier than {safe}: strong regularizers start slowly, "
+            "and early rungs tend to stop them for it."
         )
     for method in document.methods:
         paper, space = document.paper_setting(method.name), document.space(method.name)

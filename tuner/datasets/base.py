@@ -135,15 +135,3 @@ class Dataset(BaseModel, ABC):
 
     def classes(self) -> int:
         return len(self.class_names())
-
-    def digest(self) -> str:
-        """SHA-256 (hex) of the training pool."""
-        return self.training_pool().digest()
-
-    def test_digest(self) -> str:
-        """SHA-256 (hex) of the test set, which this reads."""
-        return self.test_set().digest()
-
-    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation of each channel over the whole training pool, as `ImageSet.statistics`."""
-        return self.training_pool().statistics()

@@ -28,7 +28,7 @@ def cached(key: str, about: dict, decode: Callable[[], ImageSet]) -> ImageSet:
 
     Processes that start together may all decode: the first to finish is read by all. Sizes are verified at each
     reading, and what is incomplete or wrong is decoded anew; the checksum is written beside the arrays (with `about`,
-    any facts worth reading there) and not verified at reading: `Dataset.digest` hashes the pixels really read.
+    any facts worth reading there) and not verified at reading: a campaign hashes the pixels it really reads.
     A cache that cannot be written costs a warning and memory, never the run.
     """
     folder = cache_root() / key

@@ -119,7 +119,7 @@ def spent_table(results: Results) -> Table:
         "What was spent",
         "Time is that of the epochs, summed over trials that may have run side by side. Audited trials were stopped "
         "for the search but trained on unheard, to price early stopping: those wrongly stopped ended below the chosen "
-        "one. They count in the epochs and the time, and so do failed ones.",
+        "one. They count in the epochs and the time, and so do failed ones as far as they are recorded.",
         _SPENT,
         results.methods,
     )
@@ -128,7 +128,9 @@ def spent_table(results: Results) -> Table:
 def broken_table(results: Results) -> Table:
     """Trials that did not end well."""
     broken = [trial for method in results.methods for trial in method.broken]
-    return Table.of("Failures", "Each counts in its method's budget.", _BROKEN, broken)
+    return Table.of(
+        "Failures", "Each counts in its method's budget, but for the epoch that it broke in.", _BROKEN, broken
+    )
 
 
 def all_tables(results: Results) -> list[Table]:
