@@ -23,7 +23,7 @@ TOLERANCE = {"trials": 0.0, "epochs": 0.05, "hours": 0.05}
 
 @dataclass(frozen=True)
 class Spent:
-    """What some trials cost by the epochs recorded: audits are in it, and broken trials up to the epoch they broke in."""
+    """What some trials cost by the epochs recorded: audits are in it, broken trials up to the epoch they broke in."""
 
     trials: int
     epochs: int
