@@ -71,7 +71,7 @@ def seconds_of(work) -> float:
 
 def plain_run(run: Run, data: Data) -> None:
     """One run as one would write it down."""
-    training, padding = run.training, data.crop_padding
+    training, padding = run.training, data.augmentation.padding
     net = with_torchs_convolutions(run.model.build(data.channels, data.classes, data.height))
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (data.mean, data.std))
     images, validation = ((part.images / 255 - mean) / std for part in (data.train, data.validation))

@@ -9,7 +9,8 @@ import time
 import pytest
 import torch
 
-from tuner.datasets.base import Data, ImageSet
+from tuner.datasets.base import Data
+from tuner.datasets.image_set import CropAndFlip, ImageSet
 from tuner.models import PreActResNet18
 from tuner.regularizers import get
 from tuner.training.checkpoint import KEPT, Checkpoints
@@ -30,7 +31,7 @@ def a_run(**changed):
     defaults = {
         "model": PreActResNet18(width=4, blocks=(1, 1, 1, 1)),
         "regularizer": get("patchup_soft")(),
-        "data": Data(image_set(22), image_set(10), image_set(10), 2, (0.5,), (0.3,), crop_padding=1, flip=True),
+        "data": Data(image_set(22), image_set(10), image_set(10), 2, (0.5,), (0.3,), CropAndFlip(1, flip=True)),
         "training": Training(epochs=EPOCHS, batch_size=8, lr=0.05, weight_decay=5e-4, schedule={"name": "cosine"}),
         "seed": 0,
         "select": "best_val",

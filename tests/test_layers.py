@@ -12,7 +12,7 @@ from tuner import regularizers
 
 ROOT = Path(__file__).parents[1]
 
-CORE = {"regularizers", "models", "datasets", "training"}
+CORE = {"paper", "regularizers", "models", "datasets", "training"}
 ALLOWED = {
     "regularizers": CORE,
     "models": CORE,

@@ -8,8 +8,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from tuner.datasets.augment import Batches
-from tuner.datasets.base import Data, ImageSet
+from tuner.datasets.base import Data
+from tuner.datasets.image_set import CropAndFlip, ImageSet
 from tuner.models import PreActResNet18
 from tuner.regularizers import Regularizer, get
 from tuner.training.checkpoint import Checkpoints
@@ -39,8 +39,7 @@ def tiny_data(classes=2, test=True, validation=True):
         classes=classes,
         mean=(0.35,),
         std=(0.2,),
-        crop_padding=1,
-        flip=True,
+        augmentation=CropAndFlip(1, flip=True),
     )
 
 
@@ -269,7 +268,7 @@ def test_the_loop_is_plain_sgd_written_out(tmp_path):
     with global_stream(0, "init"):
         net = TINY.build(channels=1, classes=2, side=16)
     sgd = torch.optim.SGD(net.parameters(), lr=1.0, momentum=0.9, weight_decay=5e-4, nesterov=True)
-    batches, step = Batches(data.train, data, 8, train=True), 0
+    batches, step = data.train.batches(data, 8, train=True), 0
     for epoch in range(2):
         for images, labels in batches.epoch(generator(0, "order", epoch)):
             sgd.param_groups[0]["lr"] = 0.05 * settings.schedule.share(step, 6)
@@ -318,7 +317,7 @@ def test_test_metrics_are_those_of_the_selected_weights(tmp_path, select):
 
     net = net_of(tmp_path, data)
     for part, images in (("val", data.validation), ("test", data.test)):
-        of_part = evaluate(net, Batches(images, data, 32, train=False).epoch())
+        of_part = evaluate(net, images.batches(data, 32, train=False).epoch())
         expected = selected if part == "val" else rows[-1]
         assert {f"{part}_{name}": value for name, value in of_part.items()}.items() <= expected.items()
 

@@ -8,8 +8,8 @@ from multiprocessing import get_context
 import pytest
 import torch
 
-from tuner.datasets.base import ImageSet
 from tuner.datasets.cache import cache_root, cached
+from tuner.datasets.image_set import ImageSet
 
 
 @pytest.fixture(autouse=True)

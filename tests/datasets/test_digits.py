@@ -7,7 +7,8 @@ import torch
 from pydantic import ValidationError
 from sklearn.datasets import load_digits
 
-from tuner.datasets import Dataset, Digits, ImageSet, Split, final_data, search_data
+from tuner.datasets import Digits, ImageSet, Split, final_data, search_data
+from tuner.datasets.image_set import CropAndFlip, TensorDataset
 
 SPLIT = Split(validation_per_class=20, train_per_class=20)
 
@@ -58,7 +59,7 @@ def test_search_data_of_the_default_split():
     data = search_data(Digits(), SPLIT)
     assert (len(data.train), len(data.validation), data.test) == (200, 200, None)
     assert (data.classes, data.channels, data.height, data.width) == (10, 1, 8, 8)
-    assert (data.crop_padding, data.flip) == (1, False)
+    assert data.augmentation == CropAndFlip(1, flip=False)
     assert (data.mean, data.std) == Digits().training_pool().statistics()
 
 
@@ -73,7 +74,7 @@ def test_final_data_trains_on_train_or_on_both():
     assert (train.mean, train.std) == (both.mean, both.std) == (search.mean, search.std)
 
 
-class Guarded(Dataset):
+class Guarded(TensorDataset):
     """Two classes of grey squares whose test set must not be read."""
 
     name: Literal["guarded"] = "guarded"
@@ -97,9 +98,37 @@ def test_a_search_never_reads_the_test_set():
         final_data(Guarded(), Split(validation_per_class=3), "train")
 
 
+def tensors_within(thing) -> list[torch.Tensor]:
+    """Every tensor that some attribute of `thing` leads to."""
+    if isinstance(thing, torch.Tensor):
+        return [thing]
+    return [tensor for part in getattr(thing, "__dict__", {}).values() for tensor in tensors_within(part)]
+
+
+def test_no_attribute_of_what_a_search_gets_leads_to_a_test_image():
+    test = {tuple(image.flatten().tolist()) for image in Digits().test_set().images}
+    held = [tensor for tensor in tensors_within(search_data(Digits(), SPLIT)) if tensor.ndim == 4]
+    assert len(held) == 2
+    for images in held:
+        assert not test & {tuple(image.flatten().tolist()) for image in images}
+
+
+def test_a_subset_copies_no_pixel_and_gives_its_own():
+    whole = ImageSet(torch.randint(256, (9, 1, 2, 2), dtype=torch.uint8), torch.arange(9))
+    subset = whole.take(torch.tensor([7, 1, 4, 8])).take(torch.tensor([3, 0, 2]))
+    assert subset.source.data_ptr() == whole.source.data_ptr()
+    assert subset.labels.tolist() == [8, 7, 4]
+    assert torch.equal(subset.images, whole.images[[8, 7, 4]])
+    assert torch.equal(subset.pixels(torch.tensor([1])), whole.images[[7]])
+    copied = ImageSet(whole.images[[8, 7, 4]], subset.labels)
+    assert (subset.digest(), subset.statistics()) == (copied.digest(), copied.statistics())
+    assert subset.to("cpu") is subset
+    assert subset.to("meta").source.shape == (3, 1, 2, 2)
+
+
 @pytest.mark.parametrize(("settings", "padding"), [({}, 4), ({"side": 8}, 1), ({"crop_padding": 0}, 0)])
 def test_crop_padding_is_an_eighth_of_the_side_unless_given(settings, padding):
-    assert search_data(Guarded(**settings), Split(validation_per_class=3)).crop_padding == padding
+    assert search_data(Guarded(**settings), Split(validation_per_class=3)).augmentation.padding == padding
 
 
 def test_all_parts_of_a_run_have_one_shape():

@@ -11,6 +11,7 @@ from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
 from tuner.datasets import DatasetSettings, Digits, Folder, Split, final_data, search_data
+from tuner.datasets.image_set import CropAndFlip
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +73,7 @@ def test_reads_what_torchvision_reads(root):
 def test_the_data_of_a_run(root):
     data = final_data(Folder(root=str(root)), Split(validation_per_class=1, train_per_class=2), "train")
     assert (len(data.train), len(data.validation), len(data.test)) == (4, 2, 4)
-    assert (data.classes, data.channels, data.crop_padding, data.flip) == (2, 3, 1, True)
+    assert (data.classes, data.channels, data.augmentation) == (2, 3, CropAndFlip(1, flip=True))
     pool = stack(range(8)).double() / 255
     assert data.mean == pytest.approx(pool.mean(dim=(0, 2, 3)).tolist(), rel=1e-12)
     assert data.std == pytest.approx(pool.std(dim=(0, 2, 3), correction=0).tolist(), rel=1e-12)

@@ -38,8 +38,8 @@ def preflight(document: Document, file: str) -> Facts:
     try:
         # No search trial is ever given it, but one that is broken is better found now than behind the whole search.
         test = document.dataset.test_set()
-        if test.images.shape[1:] != pool.images.shape[1:]:
-            shapes = " and ".join(str(tuple(part.images.shape[1:])) for part in (pool, test))
+        if test.shape != pool.shape:
+            shapes = " and ".join(str(part.shape) for part in (pool, test))
             raise ValueError(f"the images to train and to test on must have one shape (C,H,W), got {shapes}")
     except (OSError, ValueError) as error:
         raise DocumentError([Fault(file, "dataset", str(error))]) from None
@@ -47,7 +47,7 @@ def preflight(document: Document, file: str) -> Facts:
         train, validation = split_indices(pool.labels, document.split, document.dataset.class_names())
     except ValueError as error:
         raise DocumentError([Fault(file, "split", str(error))]) from None
-    channels, height, width = pool.images.shape[1:]
+    channels, height, width = pool.shape
     classes = document.dataset.classes()
     try:
         sides = map_sides(document.model.build(channels, classes, height), channels, height, width)

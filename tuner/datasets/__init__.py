@@ -4,10 +4,12 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
-from tuner.datasets.base import Data, Dataset, ImageSet
+from tuner.datasets.base import Data, Dataset, Images
 from tuner.datasets.digits import Digits
 from tuner.datasets.folder import Folder
+from tuner.datasets.image_set import ImageSet
 from tuner.datasets.split import Split, split_digest, split_indices
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "Digits",
     "Folder",
     "ImageSet",
+    "Images",
     "Split",
     "final_data",
     "search_data",
@@ -43,10 +46,8 @@ def final_data(dataset: Dataset, split: Split, fit_on: Literal["train", "trainva
     return _data(dataset, pool, train, validation, test=dataset.test_set())
 
 
-def _data(dataset: Dataset, pool: ImageSet, train, validation, test: ImageSet | None) -> Data:
-    # The statistics are the pool's, whatever the split takes of it: all runs of a campaign see the same pixels.
-    mean, std = pool.statistics()
-    shorter_side = min(pool.images.shape[2:])
+def _data(dataset: Dataset, pool: Images, train: Tensor, validation: Tensor | None, test: Images | None) -> Data:
+    mean, std = dataset.statistics(pool)
     return Data(
         train=pool.take(train),
         validation=None if validation is None else pool.take(validation),
@@ -54,6 +55,5 @@ def _data(dataset: Dataset, pool: ImageSet, train, validation, test: ImageSet | 
         classes=dataset.classes(),
         mean=mean,
         std=std,
-        crop_padding=shorter_side // 8 if dataset.crop_padding is None else dataset.crop_padding,
-        flip=dataset.flip,
+        augmentation=dataset.augmentation(pool.shape),
     )

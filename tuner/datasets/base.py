@@ -1,108 +1,94 @@
-"""What a data set is: uint8 images with labels (`ImageSet`), what one run trains and measures on (`Data`), and the
-settings that lead there (`Dataset`)."""
+"""What a data set is: labelled images (`Images`), what one run trains and measures on (`Data`), and the settings that
+lead there (`Dataset`)."""
 
-import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from tuner.datasets.batches import Batches
+from tuner.paper import Paper
 
-@dataclass(frozen=True, eq=False)
-class ImageSet:
-    """Images uint8 (N,C,H,W) and their labels int64 (N,), both on one device."""
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation of each channel, on the [0,1] scale."""
 
-    images: Tensor
+
+class Images(ABC):
+    """Labelled images of one shape, in memory or on disk: `labels` is int64 (N,), `shape` is (C,H,W)."""
+
     labels: Tensor
 
-    def __post_init__(self):
-        images, labels = self.images, self.labels
-        if images.dtype != torch.uint8 or images.ndim != 4:
-            raise ValueError(f"images must be uint8 (N,C,H,W), got {images.dtype} {tuple(images.shape)}")
-        if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-            raise ValueError(
-                f"labels must be int64 ({len(images)},), one for each image, got {labels.dtype} {tuple(labels.shape)}"
-            )
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int, int]:
+        """(C,H,W) of every image as the net gets it."""
+
+    @abstractmethod
+    def take(self, indices: Tensor) -> Self:
+        """The images at `indices` int64 (M,), in that order; no pixel is copied."""
+
+    @abstractmethod
+    def to(self, device: torch.device | str) -> Self:
+        """The same images, whose batches come on that device."""
+
+    @abstractmethod
+    def digest(self) -> str:
+        """SHA-256 (hex): another one wherever an image or a label differs."""
+
+    @abstractmethod
+    def statistics(self) -> Statistics:
+        """What the pixels really have; a population's standard deviation."""
+
+    @abstractmethod
+    def batches(self, data: "Data", batch_size: int, train: bool) -> Batches:
+        """These images as part of `data`, which says how they are normalised and augmented."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def to(self, device: torch.device | str) -> "ImageSet":
-        return ImageSet(self.images.to(device), self.labels.to(device))
-
-    def take(self, indices: Tensor) -> "ImageSet":
-        """The images at `indices` int64 (M,), in that order, as a copy."""
-        return ImageSet(self.images[indices], self.labels[indices])
-
-    def digest(self) -> str:
-        """SHA-256 (hex) of the shape, every pixel and every label."""
-        sha = hashlib.sha256(repr(tuple(self.images.shape)).encode())
-        for array in (self.images, self.labels):
-            sha.update(array.cpu().contiguous().numpy())
-        return sha.hexdigest()
-
-    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and population standard deviation of each channel, on the [0,1] scale.
-
-        A constant channel has standard deviation 1: it tells nothing either way, and normalising stays finite.
-        """
-        # Pixels have 256 values: counting them is exact, and needs no float copy of a set that fills the memory.
-        counts = torch.stack(
-            [
-                sum(torch.bincount(chunk.flatten(), minlength=256) for chunk in channel.split(1024))
-                for channel in self.images.unbind(1)
-            ]
-        )
-        share = counts.double().cpu() / counts.sum(1, keepdim=True).cpu()
-        values = torch.arange(256, dtype=torch.float64) / 255
-        mean = share @ values
-        std = (share * (values - mean[:, None]) ** 2).sum(1).sqrt()
-        std[(share == 1).any(1)] = 1.0
-        return tuple(mean.tolist()), tuple(std.tolist())
-
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """All that one run sees: its image sets, and how their images are normalised and augmented.
+    """All that one run sees: its images, and how they are normalised and augmented.
 
-    `mean` and `std` are per channel on the [0,1] scale; `crop_padding` is in pixels. A search run has no `test`, a run
-    on the whole training pool no `validation`.
+    `mean` and `std` are per channel on the [0,1] scale; `augmentation` is what the images' own `batches` understand. A
+    search run has no `test`, a run on the whole training pool no `validation`.
     """
 
-    train: ImageSet
-    validation: ImageSet | None
-    test: ImageSet | None
+    train: Images
+    validation: Images | None
+    test: Images | None
     classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    crop_padding: int
-    flip: bool
+    augmentation: Any
 
     def __post_init__(self):
-        shapes = {part: tuple(image_set.images.shape[1:]) for part, image_set in self._parts().items()}
+        shapes = {part: images.shape for part, images in self._parts().items()}
         if len(set(shapes.values())) > 1:
             raise ValueError(f"all images of a run must have one shape (C,H,W), got {shapes}; resize one of the parts")
 
     @property
     def channels(self) -> int:
-        return self.train.images.shape[1]
+        return self.train.shape[0]
 
     @property
     def height(self) -> int:
-        return self.train.images.shape[2]
+        return self.train.shape[1]
 
     @property
     def width(self) -> int:
-        return self.train.images.shape[3]
+        return self.train.shape[2]
 
     def to(self, device: torch.device | str) -> "Data":
-        return replace(self, **{part: image_set.to(device) for part, image_set in self._parts().items()})
+        return replace(self, **{part: images.to(device) for part, images in self._parts().items()})
 
-    def _parts(self) -> dict[str, ImageSet]:
+    def _parts(self) -> dict[str, Images]:
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {part: image_set for part, image_set in parts.items() if image_set is not None}
+        return {part: images for part, images in parts.items() if images is not None}
 
 
 class Dataset(BaseModel, ABC):
@@ -114,24 +100,27 @@ class Dataset(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: str
-    crop_padding: int | None = Field(
-        None,
-        ge=0,
-        description="black border of the random crop, in pixels; none: an eighth of the shorter side (4 at 32)",
-    )
-    flip: bool = Field(True, description="mirror half of the training images left to right")
+    paper: ClassVar[Paper | None] = None
 
     @abstractmethod
     def class_names(self) -> tuple[str, ...]:
         """The name of each label 0..K-1."""
 
     @abstractmethod
-    def training_pool(self) -> ImageSet:
+    def training_pool(self) -> Images:
         """Every image that may be trained or validated on."""
 
     @abstractmethod
-    def test_set(self) -> ImageSet:
+    def test_set(self) -> Images:
         """The images that only a final run may read."""
+
+    @abstractmethod
+    def augmentation(self, shape: tuple[int, int, int]) -> Any:
+        """How training images (C,H,W) are augmented."""
+
+    def statistics(self, pool: Images) -> Statistics:
+        """What images are normalised with. The pool's own, whatever a split takes of it, where nobody published any."""
+        return pool.statistics()
 
     def classes(self) -> int:
         return len(self.class_names())

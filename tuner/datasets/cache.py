@@ -11,9 +11,11 @@ from uuid import uuid4
 import numpy as np
 import torch
 
-from tuner.datasets.base import ImageSet
+from tuner.datasets.image_set import ImageSet
 
 logger = logging.getLogger(__name__)
+
+PARTS = ("images", "labels")
 
 
 def cache_root() -> Path:
@@ -49,11 +51,11 @@ def _read(folder: Path) -> ImageSet | None:
         about = json.loads((folder / "meta.json").read_text())
         # Mode "c" maps copy-on-write: pages are shared and the file cannot be changed, yet torch sees an array that it
         # may write to and does not warn. A file shorter than its header says does not map.
-        arrays = {part: np.load(folder / f"{part}.npy", mmap_mode="c") for part in ("images", "labels")}
+        arrays = {part: np.load(folder / f"{part}.npy", mmap_mode="c") for part in PARTS}
         shapes = {part: list(array.shape) for part, array in arrays.items()}
         if shapes != about["shapes"]:
             return None
-        return ImageSet(**{part: torch.from_numpy(array) for part, array in arrays.items()})
+        return ImageSet(*(torch.from_numpy(arrays[part]) for part in PARTS))
     except (OSError, EOFError, ValueError, TypeError, KeyError):
         return None
 
@@ -64,7 +66,7 @@ def _publish(image_set: ImageSet, about: dict, folder: Path) -> None:
     temporary = folder.with_name(f"{folder.name}.{uuid4().hex}")
     temporary.mkdir()
     try:
-        arrays = {"images": image_set.images.numpy(), "labels": image_set.labels.numpy()}
+        arrays = dict(zip(PARTS, (image_set.images.numpy(), image_set.labels.numpy()), strict=True))
         for part, array in arrays.items():
             with open(temporary / f"{part}.npy", "wb") as file:
                 np.save(file, array)

@@ -5,12 +5,12 @@ from typing import Literal, final
 import torch
 from pydantic import Field
 
-from tuner.datasets.base import Dataset, ImageSet
+from tuner.datasets.image_set import ImageSet, TensorDataset
 from tuner.datasets.split import shuffled_classes
 
 
 @final
-class Digits(Dataset):
+class Digits(TensorDataset):
     """Handwritten digits in a low-data regime: a small training pool, and all other images to test.
 
     Source: the test part of "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, UCI, 1998), which comes
@@ -42,4 +42,5 @@ class Digits(Dataset):
         # The source counts the inked pixels of 4x4 blocks: 0..16.
         images = (torch.from_numpy(digits.images) * (255 / 16)).round().to(torch.uint8).unsqueeze(1)
         indices = torch.cat([order[part] for order in shuffled_classes(labels, seed=0)]).sort().values
-        return ImageSet(images, labels).take(indices)
+        # A copy: nothing that a search holds may lead to the test images.
+        return ImageSet(images[indices], labels[indices])

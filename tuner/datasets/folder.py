@@ -14,8 +14,8 @@ import torch
 from PIL import Image, ImageOps
 from pydantic import AfterValidator, Field
 
-from tuner.datasets.base import Dataset, ImageSet
 from tuner.datasets.cache import cached
+from tuner.datasets.image_set import ImageSet, TensorDataset
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def _absolute(path: str) -> str:
 
 
 @final
-class Folder(Dataset):
+class Folder(TensorDataset):
     """A tree root/{train,test}/<class>/**/<image>, read as torchvision's ImageFolder reads it, in RGB.
 
     The classes are the folders' names, sorted. Images are decoded once and cached as uint8, so they must fit in memory.

@@ -9,17 +9,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from tuner.paper import Paper
 from tuner.training.criterion import Criterion
-
-
-@dataclass(frozen=True)
-class Paper:
-    """Where a method was published; `authors` is short, as in "Yun et al."."""
-
-    title: str
-    authors: str
-    venue: str
-    url: str
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tuner.datasets.augment import Batches
-from tuner.datasets.base import Data, ImageSet
+from tuner.datasets.base import Data, Images
 from tuner.models import Model
 from tuner.regularizers.base import Regularizer, Step
 from tuner.training.checkpoint import Checkpoints
@@ -68,7 +67,7 @@ def fit(
         net = model.build(data.channels, data.classes, min(data.height, data.width))
     net = net.to(device)
     optimizer = SGD(net.parameters(), training)
-    batches = Batches(data.train, data, training.batch_size, train=True)
+    batches = data.train.batches(data, training.batch_size, train=True)
     steps = training.epochs * len(batches)
 
     run = f"{model!r} {regularizer!r} {training!r} seed={seed} select={select}"
@@ -129,10 +128,10 @@ def fit(
         yield dict(row)
 
 
-def measured(part: str, net: nn.Module, image_set: ImageSet, data: Data, training: Training) -> Row:
-    """Every metric of the net on one image set, as `<part>_<metric>`."""
+def measured(part: str, net: nn.Module, images: Images, data: Data, training: Training) -> Row:
+    """Every metric of the net on one set of images, as `<part>_<metric>`."""
     # Where training fits, four times the batch does too without the activations that a backward pass would need.
-    batches = Batches(image_set, data, 4 * training.batch_size, train=False)
+    batches = images.batches(data, 4 * training.batch_size, train=False)
     return {f"{part}_{metric}": value for metric, value in evaluate(net, batches.epoch()).items()}
 
 
