@@ -50,7 +50,7 @@ def preflight(document: Document, file: str) -> Facts:
     channels, height, width = pool.shape
     classes = document.dataset.classes()
     try:
-        sides = map_sides(document.model.build(channels, classes, height), channels, height, width)
+        sides = map_sides(document.model.build(channels, classes, min(height, width)), channels, height, width)
     except (RuntimeError, ValueError) as error:
         raise DocumentError([Fault(file, "model", str(error))]) from None
     faults = chain.from_iterable(

@@ -1,19 +1,14 @@
 """Pre-activation residual nets (He et al., ECCV 2016), in the form that the mixing papers' codes train."""
 
-from abc import ABC
 from collections import OrderedDict
-from typing import Annotated, Literal, final
+from typing import ClassVar, Literal, final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
+from tuner.models.base import Architecture, Blocks, stem_stride
 from tuner.models.conv3x3 import Conv3x3
-
-Count = Annotated[int, Field(ge=1)]
-Blocks = Annotated[
-    tuple[Count, Count, Count, Count],
-    Field(strict=False, description="residual blocks in each of the four stages"),
-]
+from tuner.paper import Paper
 
 
 @final
@@ -60,24 +55,26 @@ def preact_resnet(channels: int, classes: int, width: int, blocks: tuple[int, ..
     return nn.Sequential(stages)
 
 
-class PreActResNet(BaseModel, ABC):
-    """What both sizes share. Regularizers count its maps: 0 is the input, 1 after the stem, 2 after layer1, ..."""
+class PreActResNet(Architecture):
+    """What both sizes share."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    paper: ClassVar[Paper] = Paper(
+        title="Identity Mappings in Deep Residual Networks",
+        authors="He et al.",
+        venue="ECCV 2016",
+        url="https://arxiv.org/abs/1603.05027",
+    )
 
-    name: str
     width: int = Field(64, ge=1, description="channels of the first stage; each later stage doubles them")
     blocks: Blocks
 
     def build(self, channels: int, classes: int, side: int) -> nn.Sequential:
-        """A net for images (N,channels,side,side), or about that size; weights come from torch's global generator."""
-        # From 64 pixels on (Tiny-ImageNet) those codes halve the map in the stem: the stages see what they see at 32.
-        return preact_resnet(channels, classes, self.width, self.blocks, stem_stride=2 if side >= 64 else 1)
+        return preact_resnet(channels, classes, self.width, self.blocks, stem_stride(side))
 
 
 @final
 class PreActResNet18(PreActResNet):
-    """11.2 million parameters at width 64."""
+    """Basic pre-activation blocks, 18 layers: 11.2 million parameters at width 64."""
 
     name: Literal["preactresnet18"] = "preactresnet18"
     blocks: Blocks = (2, 2, 2, 2)
@@ -85,7 +82,7 @@ class PreActResNet18(PreActResNet):
 
 @final
 class PreActResNet34(PreActResNet):
-    """21.3 million parameters at width 64."""
+    """Basic pre-activation blocks, 34 layers: 21.3 million parameters at width 64."""
 
     name: Literal["preactresnet34"] = "preactresnet34"
     blocks: Blocks = (3, 4, 6, 3)
