@@ -8,6 +8,7 @@ from tuner.campaign import reading, yaml_file
 from tuner.campaign.document import Document
 from tuner.campaign.faults import DocumentError
 from tuner.campaign.preflight import preflight
+from tuner.campaign.spaces import contains
 
 
 def faults_of(content):
@@ -41,7 +42,7 @@ def test_all_faults_are_reported_at_once(content):
     content["serach"] = {}
     faults = faults_of(content)
     assert 'Did you mean "width"?' in faults["model.widht"]
-    assert "did you mean mixup?" in faults["methods[1]"]
+    assert "did you mean mixup" in faults["methods[1]"]
     assert faults["methods[2].cutmix_prob"] == "got 1.5, must be less than or equal to 1."
     assert faults["training.epochs"] == 'got "many", must be a valid integer.'
     assert 'Did you mean "onecycle"?' in faults["training.schedule"]
@@ -193,3 +194,13 @@ def test_a_broken_test_set_is_found_before_the_search(content, tmp_path):
     content["dataset"] = {"name": "folder", "root": str(tmp_path)}
     with pytest.raises(DocumentError, match=r"dataset: .*\(3, 8, 8\) and \(3, 9, 9\)"):
         preflight(reading.check(content, "small.yaml"), "small.yaml")
+
+
+def test_a_choice_may_be_named_and_means_what_the_name_stands_for(content):
+    content["methods"] = ["manifold_mixup"]
+    content["spaces"] = {"manifold_mixup": {"layers": {"choices": ["manifold_mixup", "patchup", [1, 2]]}}}
+    checked = reading.check(content, "small.yaml")
+    assert checked.spaces["manifold_mixup"]["layers"].choices == ((0, 2, 3), (0, 1, 2), (1, 2))
+    assert contains(checked.space("manifold_mixup"), checked.paper_setting("manifold_mixup"))
+    content["spaces"] = {"manifold_mixup": {"layers": {"choices": ["patchup", [0, 1, 2]]}}}
+    assert "a choice stands twice" in faults_of(content)["spaces.manifold_mixup.layers.choices"]

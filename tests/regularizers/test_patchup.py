@@ -6,17 +6,22 @@ import pytest
 import torch
 from pydantic import ValidationError
 from torch import nn
+from torch.nn import functional as F
 
 from tuner.regularizers import Step
+from tuner.regularizers.blocks import block_holes, seed_probability
+from tuner.regularizers.cutmix import cutmix
 from tuner.regularizers.patchup import (
     PatchUpHard,
+    PatchUpInput,
     PatchUpSoft,
-    block_holes,
+    draw_box,
     draw_holes,
     patchup,
+    patchup_input,
     scaled_block,
-    seed_probability,
 )
+from tuner.regularizers.rectangle import Rectangle
 from tuner.training.criterion import CRITERIA
 
 BOTH = pytest.mark.parametrize("form", [PatchUpHard, PatchUpSoft])
@@ -62,6 +67,15 @@ def test_golden_soft():
     assert targets.tolist() == [[59 / 64, 5 / 64], [5 / 64, 59 / 64]]
 
 
+def test_golden_input():
+    images = torch.stack([torch.zeros(1, 4, 4), torch.full((1, 4, 4), 8.0)])
+    box = Rectangle(top=0, bottom=3, left=2, right=4)
+    mixed, targets = patchup_input(images, torch.eye(2), torch.tensor([1, 0]), box)
+    assert mixed[0, 0].tolist() == [[0, 0, 8, 8], [0, 0, 8, 8], [0, 0, 8, 8], [0, 0, 0, 0]]
+    assert mixed[1, 0].tolist() == [[8, 8, 0, 0], [8, 8, 0, 0], [8, 8, 0, 0], [8, 8, 8, 8]]
+    assert targets.tolist() == [[10 / 16, 6 / 16], [6 / 16, 10 / 16]]
+
+
 def test_hard_swaps_bit_for_bit_and_gradients_reach_both_partners():
     hidden = torch.randn(2, 1, 4, 4, generator=seeded(), requires_grad=True)
     mixed, _ = patchup(hidden, torch.eye(2), torch.tensor([1, 0]), HOLES, lam=0.0)
@@ -95,15 +109,16 @@ def test_twice_one_term_is_equation_6(criterion, lam):
     torch.testing.assert_close(2 * criterion(logits, ours), first + criterion(logits, reweighted))
 
 
-@BOTH
+@pytest.mark.parametrize("form", [PatchUpHard, PatchUpSoft, PatchUpInput])
 def test_altered_batches_count_twice_and_clean_ones_once(form):
     images = torch.randn(3, 2, 8, 8, generator=seeded())
-    assert {loss for *_, loss in watch(form(patchup_prob=1.0, layers=(0, 1)), images, range(10))} == {2.0}
-    for mixed, targets, loss in watch(form(patchup_prob=0.0), images, range(10)):
+    where = {} if form is PatchUpInput else {"layers": (0, 1)}
+    assert {loss for *_, loss in watch(form(patchup_prob=1.0, **where), images, range(10))} == {2.0}
+    for mixed, targets, loss in watch(form(patchup_prob=0.0, **where), images, range(10)):
         assert loss == 1.0
         assert torch.equal(mixed, images)
         assert torch.equal(targets, torch.eye(3))
-    losses = [loss for *_, loss in watch(form(patchup_prob=0.7, layers=(1,)), images, range(400))]
+    losses = [loss for *_, loss in watch(form(patchup_prob=0.7, **where), images, range(400))]
     assert abs(losses.count(2.0) / 400 - 0.7) < 4 * math.sqrt(0.21 / 400)
 
 
@@ -136,11 +151,15 @@ def test_soft_blends_maps_and_targets_with_one_lam():
     assert abs(lams.std() - math.sqrt(1 / 20)) < 0.03  # Beta(2, 2)
 
 
-@BOTH
-def test_the_input_gets_one_rectangle_swapped_whole(form):
+@pytest.mark.parametrize(
+    "method",
+    [PatchUpHard(patchup_prob=1.0, layers=(0,)), PatchUpSoft(layers=(0,)), PatchUpInput(patchup_prob=1.0)],
+    ids=lambda method: method.name,
+)
+def test_the_input_gets_one_rectangle_swapped_whole(method):
     images = torch.arange(3.0).view(3, 1, 1, 1).expand(3, 2, 8, 8)
     altered = 0
-    for mixed, targets, loss in watch(form(patchup_prob=1.0, layers=(0,)), images, range(40)):
+    for mixed, targets, loss in watch(method, images, range(40)):
         assert loss == 2.0
         for sample in range(3):
             shares = torch.tensor([(mixed[sample] == value).float().mean() for value in range(3)])
@@ -152,6 +171,19 @@ def test_the_input_gets_one_rectangle_swapped_whole(form):
                 assert torch.equal(inside, (rows[:, None] & columns).expand(2, 8, 8))
                 assert all(edge.nonzero().diff(dim=0).eq(1).all() for edge in (rows, columns))
     assert altered > 20
+
+
+def test_the_input_s_rectangle_is_cutmix_with_uniform_lam():
+    images, targets, generator = torch.randn(4, 3, 32, 32, generator=seeded()), torch.eye(4), seeded()
+    boxes = [draw_box(images, generator) for _ in range(6000)]
+    for box in boxes[:20]:
+        perm = torch.randperm(4, generator=generator)
+        ours, theirs = patchup_input(images, targets, perm, box), cutmix(images, targets, perm, box)
+        assert all(torch.equal(*pair) for pair in zip(ours, theirs, strict=True))
+    areas = torch.tensor([box.area / 1024 for box in boxes], dtype=torch.float64)
+    assert abs(areas.mean() - 0.299) < 4 * areas.std() / math.sqrt(len(boxes))
+    empty = (2 / 32) ** 2  # of an alpha other than 1 there would be more, or hardly any
+    assert abs((areas == 0).double().mean() - empty) < 4 * math.sqrt(empty / len(boxes))
 
 
 def test_every_depth_is_drawn_equally_often_and_mixed_there():
@@ -198,14 +230,42 @@ def test_scaled_blocks_are_those_of_the_official_wide_net():
     assert [scaled_block(9, side) for side in (64, 32, 16, 8)] == [19, 9, 5, 3]
 
 
-@pytest.mark.parametrize(
-    ("side", "block", "gamma", "share"),
-    [(32, 7, 0.5, 0.491), (16, 5, 0.75, 0.680), (8, 3, 0.5, 0.537), (8, 7, 0.5, 0.989), (7, 7, 0.5, 1.0)],
-)
-def test_share_of_altered_features(side, block, gamma, share):
-    holes = draw_holes(torch.empty(1, 1500, side, side), (block, block), gamma, seeded())
+# Worked out from eq. 2, seeds falling anywhere and blocks clipped: (share at gamma 0.5, share at gamma 0.75).
+ALTERED = {
+    (56, 3): (0.417, 0.561),
+    (56, 5): (0.429, 0.569),
+    (56, 7): (0.445, 0.587),
+    (32, 3): (0.429, 0.574),
+    (32, 5): (0.456, 0.599),
+    (32, 7): (0.491, 0.636),
+    (16, 3): (0.461, 0.609),
+    (16, 5): (0.532, 0.680),
+    (16, 7): (0.632, 0.773),
+    (8, 3): (0.537, 0.691),
+    (8, 5): (0.758, 0.879),
+    (8, 7): (0.989, 0.999),
+    (7, 3): (0.563, 0.717),
+    (7, 5): (0.839, 0.934),
+}
+
+
+@pytest.mark.parametrize(("side", "block"), ALTERED)
+@pytest.mark.parametrize(("column", "gamma"), [(0, 0.5), (1, 0.75)])
+def test_share_of_altered_features(side, block, column, gamma):
+    holes = draw_holes(torch.empty(1, 500, side, side), (block, block), gamma, seeded())
     each = holes.mean((0, 2, 3))
-    assert abs(each.mean() - share) < 4 * each.std() / math.sqrt(1500) + 6e-4  # and the rounding of the expected value
+    # 6e-4 is the rounding of the expected value.
+    assert abs(each.mean() - ALTERED[side, block][column]) < 4 * each.std() / math.sqrt(500) + 6e-4
+
+
+@pytest.mark.parametrize(("height", "width", "rows", "columns"), [(12, 20, 3, 3), (9, 9, 3, 5), (16, 16, 7, 7)])
+def test_holes_are_unions_of_blocks_clipped_at_the_border(height, width, rows, columns):
+    holes = draw_holes(torch.empty(1, 200, height, width), (rows, columns), 0.4, seeded())
+    assert 0.1 < holes.mean() < 0.95
+    borders = (columns // 2,) * 2 + (rows // 2,) * 2
+    # Beyond the border all counts as hole: a seed is wherever the whole block around it is one.
+    seeds = -F.max_pool2d(-F.pad(holes, borders, value=1.0), (rows, columns), stride=1)
+    assert torch.equal(F.max_pool2d(F.pad(seeds, borders), (rows, columns), stride=1), holes)
 
 
 def test_mask_has_the_shape_of_one_sample_with_its_own_holes_in_each_channel():

@@ -14,6 +14,7 @@ from tuner.campaign.document import Document, Method
 from tuner.campaign.faults import DocumentError, Fault, did_you_mean, faults_of, shown
 from tuner.campaign.preflight import preflight
 from tuner.campaign.spaces import SHARED, Choices, Dimension, Range, Space, space_file
+from tuner.regularizers import Regularizer
 from tuner.training.settings import Training
 
 
@@ -150,10 +151,16 @@ def _space(content: Any, method: Method | None, file: str, prefix: tuple[str, ..
         except ValidationError as error:
             faults += faults_of(error, Dimension, file, (*prefix, name))
             continue
-        illegal = _illegal(cls, name, dimension, file, path)
-        faults += illegal
-        if not illegal and not (method and name in method.fixed):
-            space[name] = _as_floats(cls, name, dimension)
+        if illegal := _illegal(cls, name, dimension, file, path):
+            faults += illegal
+            continue
+        try:
+            meant = _as_field(cls, name, dimension)
+        except ValidationError as error:
+            faults += faults_of(error, Dimension, file, (*prefix, name))
+            continue
+        if not (method and name in method.fixed):
+            space[name] = meant
     if faults:
         raise DocumentError(faults)
     return space
@@ -181,8 +188,13 @@ def _refusals(cls: type[BaseModel], name: str, value: Any, file: str) -> list[Fa
     return []
 
 
-def _as_floats(cls: type[BaseModel], name: str, dimension: Dimension) -> Dimension:
-    """Integer ends of a range become floats where the field is one: a range is of integers if its ends are."""
+def _as_field(cls: type[BaseModel], name: str, dimension: Dimension) -> Dimension:
+    """The dimension in the field's own terms: what a choice's name stands for, and floats where the field is one.
+
+    A range is of integers if its ends are.
+    """
+    if isinstance(dimension, Choices) and issubclass(cls, Regularizer):
+        return Choices(choices=tuple(getattr(cls.model_validate({name: choice}), name) for choice in dimension.choices))
     if isinstance(dimension, Choices) or cls.model_fields[name].annotation is not float:
         return dimension
     return Range(low=float(dimension.low), high=float(dimension.high), log=dimension.log)

@@ -5,17 +5,14 @@ from collections.abc import Sequence
 from typing import Annotated, ClassVar, final
 
 import torch
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tuner.regularizers.base import Paper, Regularizer, Step, hp, interpolate
-from tuner.regularizers.draws import SMALLEST_ALPHA, beta, integer, permutation, uniform, uniform_field
-from tuner.regularizers.rectangle import draw_rectangle, swap_rectangle
-
-REFERENCE_SIDE = 32  # the maps, CIFAR's, that the paper's block sizes are meant for
-
-Depth = Annotated[int, Field(ge=0)]
+from tuner.regularizers.blocks import block_holes, scaled, seed_probability
+from tuner.regularizers.depths import Layers, PublishedLayers, draw_depth, layers_hp, too_deep
+from tuner.regularizers.draws import SMALLEST_ALPHA, beta, permutation, uniform, uniform_field
+from tuner.regularizers.rectangle import Rectangle, draw_rectangle, swap_rectangle
 
 
 def patchup(hidden: Tensor, targets: Tensor, perm: Tensor, holes: Tensor, lam: float) -> tuple[Tensor, Tensor]:
@@ -28,21 +25,15 @@ def patchup(hidden: Tensor, targets: Tensor, perm: Tensor, holes: Tensor, lam: f
     return interpolate(hidden, perm, own.to(hidden.dtype)), interpolate(targets, perm, own.mean())
 
 
-def seed_probability(gamma: float, height: int, width: int, rows: int, columns: int) -> float:
-    """The probability that a feature is the centre of a block of `rows` x `columns`: gamma_adj of eq. 2, at most 1.
-
-    Height and width enter apart, which for square maps is eq. 2 itself. Computed anew for each map: the official code
-    keeps the value of whichever depth it draws first.
-    """
-    valid = (height - rows + 1) * (width - columns + 1)
-    return min(gamma * height * width / (rows * columns * valid), 1.0)
+def patchup_input(images: Tensor, targets: Tensor, perm: Tensor, box: Rectangle) -> tuple[Tensor, Tensor]:
+    """Images (N,C,H,W) with the partner's box, and targets (N,K) re-weighted: eqs. 3 and 7 with a box for the holes."""
+    mixed, unchanged = swap_rectangle(images, perm, box)
+    return mixed, interpolate(targets, perm, unchanged)
 
 
-def block_holes(seeds: Tensor, rows: int, columns: int) -> Tensor:
-    """Odd blocks around seeds, both float (1,C,H,W) of 0 and 1; what sticks out of the map is clipped."""
-    # A maximum over a block is a maximum over its rows of maxima over its columns: 2b comparisons instead of b * b.
-    bars = F.max_pool2d(seeds, (rows, 1), stride=1, padding=(rows // 2, 0))
-    return F.max_pool2d(bars, (1, columns), stride=1, padding=(0, columns // 2))
+def draw_box(images: Tensor, generator: torch.Generator) -> Rectangle:
+    """CutMix's rectangle for lam ~ Beta(1, 1), whatever the alpha of the soft form."""
+    return draw_rectangle(uniform(generator), *images.shape[-2:], generator)
 
 
 def scaled_block(block_size: int, side: int) -> int:
@@ -50,7 +41,7 @@ def scaled_block(block_size: int, side: int) -> int:
 
     These are the sizes that the official WRN-28-10 writes out for its deeper maps.
     """
-    return -(-block_size * side // REFERENCE_SIDE) | 1
+    return scaled(block_size, side) | 1
 
 
 def draw_holes(hidden: Tensor, blocks: tuple[int, int], gamma: float, generator: torch.Generator) -> Tensor:
@@ -71,14 +62,8 @@ def odd(size: int) -> int:
     return size
 
 
-def distinct(layers: tuple[int, ...]) -> tuple[int, ...]:
-    if len(set(layers)) < len(layers):
-        raise ValueError(f"each depth must be listed once, got {list(layers)}; all are drawn equally often")
-    return layers
-
-
 class PatchUp(Regularizer):
-    """What the hard and the soft form share: depth, mask and loss."""
+    """What all forms share: some batches stay clean, and the others count twice."""
 
     paper: ClassVar[Paper] = Paper(
         title="PatchUp: A Feature-Space Block-Level Regularization Technique for Convolutional Neural Networks",
@@ -88,6 +73,24 @@ class PatchUp(Regularizer):
     )
 
     patchup_prob: float
+
+    @abstractmethod
+    def alter(self, net: nn.Sequential, images: Tensor, targets: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        """The logits (N,K) of the altered batch, and its targets re-weighted: the paper's W."""
+
+    @final
+    def training_loss(self, net: nn.Sequential, images: Tensor, targets: Tensor, step: Step) -> Tensor:
+        if uniform(step.generator) >= self.patchup_prob:
+            return step.criterion(net(images), targets)
+        logits, reweighted = self.alter(net, images, targets, step)
+        # Eq. 6 is Mix_pu[l(f, y_i), l(f, Y)] + l(f, W). Our criteria are affine in the target, so its first term is
+        # l(f, Mix_pu(y_i, Y)) = l(f, W), the second one again. The 2 stays: it weighs against weight decay.
+        return 2 * step.criterion(logits, reweighted)
+
+
+class PatchUpBlocks(PatchUp):
+    """What the hard and the soft form share: depth and mask."""
+
     gamma: float
     block_size: Annotated[int, AfterValidator(odd)] = hp(
         7,
@@ -100,12 +103,10 @@ class PatchUp(Regularizer):
         "scale the block with the map; off: the same block on every map, which swaps 99 % of an 8 x 8 map",
         source="official WRN-28-10: blocks 7, 7, 5, 3 at depths 1 to 4 (official PreActResNet: 7 everywhere)",
     )
-    layers: Annotated[tuple[Depth, ...], AfterValidator(distinct)] = hp(
-        (0, 1, 2),
-        "depths to draw from for each batch: 0 input, 1 after the stem, 2 after stage 1, ...",
+    layers: Layers = layers_hp(
+        PublishedLayers.PATCHUP.value,
+        "to draw from for each batch",
         source="official code: --k 2, that is 0, 1, 2 (the paper adds 3 for WRN-28-10)",
-        min_length=1,
-        strict=False,  # so that a YAML list is welcome; the numbers inside stay strict
     )
 
     @abstractmethod
@@ -113,26 +114,16 @@ class PatchUp(Regularizer):
         """The share of the sample's own feature inside a block."""
 
     @final
-    def training_loss(self, net: nn.Sequential, images: Tensor, targets: Tensor, step: Step) -> Tensor:
-        if uniform(step.generator) >= self.patchup_prob:
-            return step.criterion(net(images), targets)
-        depth = self.layers[integer(0, len(self.layers), step.generator)]
+    def alter(self, net: nn.Sequential, images: Tensor, targets: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        depth = draw_depth(self.layers, step.generator)
         perm = permutation(len(images), step.generator, images.device)
-        mix = self._mix_hidden if depth else self._mix_input
-        hidden, reweighted = mix(net[:depth](images), targets, perm, step)
-        # Eq. 6 is Mix_pu[l(f, y_i), l(f, Y)] + l(f, W). Our criteria are affine in the target, so its first term is
-        # l(f, Mix_pu(y_i, Y)) = l(f, W), the second one again. The 2 stays: it weighs against weight decay.
-        return 2 * step.criterion(net[depth:](hidden), reweighted)
-
-    def _mix_hidden(self, hidden: Tensor, targets: Tensor, perm: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        holes = draw_holes(hidden, self._blocks(*hidden.shape[-2:]), self.gamma, step.generator)
-        return patchup(hidden, targets, perm, holes, self.draw_lam(step.generator))
-
-    def _mix_input(self, images: Tensor, targets: Tensor, perm: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        # Section "PatchUp in Input Space": one CutMix rectangle, lam ~ Beta(1, 1), for the soft form too.
-        box = draw_rectangle(uniform(step.generator), *images.shape[-2:], step.generator)
-        mixed, share = swap_rectangle(images, perm, box)
-        return mixed, interpolate(targets, perm, share)
+        hidden = net[:depth](images)
+        if depth == 0:  # section "PatchUp in Input Space": one rectangle, swapped by the soft form too
+            mixed, reweighted = patchup_input(images, targets, perm, draw_box(images, step.generator))
+        else:
+            holes = draw_holes(hidden, self._blocks(*hidden.shape[-2:]), self.gamma, step.generator)
+            mixed, reweighted = patchup(hidden, targets, perm, holes, self.draw_lam(step.generator))
+        return net[depth:](mixed), reweighted
 
     def _blocks(self, height: int, width: int) -> tuple[int, int]:
         if not self.scale_block:
@@ -140,11 +131,9 @@ class PatchUp(Regularizer):
         return scaled_block(self.block_size, height), scaled_block(self.block_size, width)
 
     def misfits(self, sides: Sequence[tuple[int, int]]) -> list[tuple[str, str]]:
-        found = []
+        found = too_deep(self.layers, sides)
         for depth in self.layers:
-            if depth >= len(sides):
-                found.append(("layers", f"this net has maps at depths 0 to {len(sides) - 1}, got {depth}"))
-            elif depth > 0:  # the input gets a rectangle, not blocks
+            if 0 < depth < len(sides):  # the input gets a rectangle, not blocks
                 (height, width), (rows, columns) = sides[depth], self._blocks(*sides[depth])
                 if rows > height or columns > width:
                     block, where = f"a block of {rows} x {columns}", f"the {height} x {width} map at depth {depth}"
@@ -154,7 +143,7 @@ class PatchUp(Regularizer):
 
 
 @final
-class PatchUpHard(PatchUp):
+class PatchUpHard(PatchUpBlocks):
     """Swaps the blocks with those of a partner (eqs. 3 and 7)."""
 
     name: ClassVar[str] = "patchup_hard"
@@ -179,7 +168,7 @@ class PatchUpHard(PatchUp):
 
 
 @final
-class PatchUpSoft(PatchUp):
+class PatchUpSoft(PatchUpBlocks):
     """Blends the blocks with those of a partner (eqs. 5 and 8)."""
 
     name: ClassVar[str] = "patchup_soft"
@@ -207,3 +196,23 @@ class PatchUpSoft(PatchUp):
 
     def draw_lam(self, generator: torch.Generator) -> float:
         return beta(self.alpha, generator)
+
+
+@final
+class PatchUpInput(PatchUp):
+    """Swaps one rectangle of the images, that is depth 0 alone: CutMix with lam ~ Beta(1, 1) and PatchUp's loss."""
+
+    name: ClassVar[str] = "patchup_input"
+
+    patchup_prob: float = hp(
+        0.7,
+        "probability that a batch is altered",
+        source="section Experiments: 0.7 for Hard PatchUp, of which this is the part in input space",
+        ge=0,
+        le=1,
+    )
+
+    def alter(self, net: nn.Sequential, images: Tensor, targets: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        perm = permutation(len(images), step.generator, images.device)
+        mixed, reweighted = patchup_input(images, targets, perm, draw_box(images, step.generator))
+        return net(mixed), reweighted
