@@ -24,6 +24,15 @@ def test_all_the_rest_trains_by_default():
     assert sorted([*train.tolist(), *validation.tolist()]) == list(range(120))
 
 
+def test_smaller_classes_give_what_they_have_where_the_number_is_the_most():
+    labels = torch.tensor([0] * 30 + [1] * 9 + [2] * 14)
+    train, validation = split_indices(labels, Split(validation_per_class=4, most_train_per_class=10))
+    assert labels[train].bincount().tolist() == [10, 5, 10]
+    assert labels[validation].bincount().tolist() == [4, 4, 4]
+    with pytest.raises(ValidationError, match="give one of them"):
+        Split(validation_per_class=4, train_per_class=10, most_train_per_class=10)
+
+
 def test_parts_are_disjoint_and_sorted():
     parts = split_indices(LABELS, Split(validation_per_class=9, train_per_class=9))
     assert not set(parts[0].tolist()) & set(parts[1].tolist())

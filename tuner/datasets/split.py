@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 
@@ -16,15 +17,28 @@ class Split(BaseModel):
 
     validation_per_class: int = Field(ge=1, description="validation images of each class")
     train_per_class: int | None = Field(None, ge=1, description="training images of each class; none: all the rest")
+    most_train_per_class: int | None = Field(
+        None, ge=1, description="the same where classes may have fewer: those give all that they have"
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="which of the possible splits")
+
+    @model_validator(mode="after")
+    def _one_count(self) -> Self:
+        if self.train_per_class is not None and self.most_train_per_class is not None:
+            raise ValueError(
+                f"train_per_class ({self.train_per_class}) is how many each class trains with, most_train_per_class "
+                f"({self.most_train_per_class}) how many at most; give one of them"
+            )
+        return self
 
 
 def split_indices(labels: Tensor, split: Split, class_names: Sequence[str] = ()) -> tuple[Tensor, Tensor]:
-    """Indices (train, validation) into labels (N,): disjoint, each sorted, each with equally many of every class.
+    """Indices (train, validation) into labels (N,): disjoint, each sorted.
 
-    The validation images do not depend on `train_per_class`, and a greater one only adds training images, so that
-    low-data studies of several sizes compare on the same images. Raises ValueError where a class (called by its name
-    where `class_names` are given) has too few.
+    Every class validates with equally many images, and with `train_per_class` trains with equally many. The validation
+    images do not depend on how many train, and more only adds training images, so that low-data studies of several
+    sizes compare on the same images. Raises ValueError where a class (called by its name where `class_names` are given)
+    has too few.
     """
     held = split.validation_per_class
     least = held + (split.train_per_class or 1)
@@ -38,7 +52,8 @@ def split_indices(labels: Tensor, split: Split, class_names: Sequence[str] = ())
                 "lower validation_per_class or train_per_class"
             )
         validation.append(order[:held])
-        train.append(order[held : split.train_per_class and held + split.train_per_class])
+        most = split.train_per_class or split.most_train_per_class
+        train.append(order[held : most and held + most])
     return torch.cat(train).sort().values, torch.cat(validation).sort().values
 
 
