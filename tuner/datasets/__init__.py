@@ -1,33 +1,51 @@
 """The data sets, and the two views of one: what a search may see, and what a final run trains and measures on."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from tuner.datasets.base import Data, Dataset, Images
+from tuner.datasets.cifar import CIFAR10, CIFAR100
 from tuner.datasets.digits import Digits
 from tuner.datasets.folder import Folder
 from tuner.datasets.image_set import ImageSet
+from tuner.datasets.imagenet import ImageNet
 from tuner.datasets.split import Split, split_digest, split_indices
+from tuner.datasets.svhn import SVHN
+from tuner.datasets.tiny_imagenet import TinyImageNet
 
 __all__ = [
+    "CIFAR10",
+    "CIFAR100",
+    "SVHN",
     "Data",
     "Dataset",
     "DatasetSettings",
     "Digits",
     "Folder",
+    "ImageNet",
     "ImageSet",
     "Images",
     "Split",
+    "TinyImageNet",
+    "dataset_classes",
     "final_data",
     "search_data",
     "split_digest",
     "split_indices",
 ]
 
-DatasetSettings = Annotated[Digits | Folder, Field(discriminator="name")]
+DatasetSettings = Annotated[
+    Digits | Folder | CIFAR10 | CIFAR100 | SVHN | TinyImageNet | ImageNet, Field(discriminator="name")
+]
+
+
+def dataset_classes() -> dict[str, type[Dataset]]:
+    """The class of each data set by its name, in the order of `DatasetSettings`."""
+    union, _ = get_args(DatasetSettings)
+    return {cls.model_fields["name"].default: cls for cls in get_args(union)}
 
 
 def search_data(dataset: Dataset, split: Split) -> Data:

@@ -1,23 +1,31 @@
 """scikit-learn's handwritten digits: 1,797 real images of 8x8 pixels that ship with the package."""
 
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import torch
 from pydantic import Field
 
 from tuner.datasets.image_set import ImageSet, TensorDataset
 from tuner.datasets.split import shuffled_classes
+from tuner.paper import Paper
 
 
 @final
 class Digits(TensorDataset):
-    """Handwritten digits in a low-data regime: a small training pool, and all other images to test.
+    """Handwritten digits: 1,797 images, few of them to train and all others to test; 10 classes, 8 pixels.
 
-    Source: the test part of "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, UCI, 1998), which comes
-    without a test set of its own. Which images are the pool depends on `pool_per_class` alone, never on a split.
+    A low-data regime on what scikit-learn ships: the source's test part, which comes without a test set of its own.
+    Which images are the pool depends on `pool_per_class` alone, never on a split.
     """
 
     name: Literal["digits"] = "digits"
+    paper: ClassVar[Paper | None] = Paper(
+        title="Optical Recognition of Handwritten Digits",
+        authors="Alpaydin and Kaynak",
+        venue="UCI Machine Learning Repository 1998",
+        url="https://doi.org/10.24432/C50P49",
+    )
+
     crop_padding: int = Field(1, ge=0, description="black border of the random crop, in pixels")
     flip: bool = Field(False, description="mirror half of the training images left to right (a mirrored 2 is none)")
     pool_per_class: int = Field(

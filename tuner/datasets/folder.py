@@ -1,31 +1,27 @@
 """Any ImageFolder tree with train/ and test/."""
 
-import hashlib
-import json
 import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Literal, final
+from typing import Literal, final
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from tuner.datasets.cache import cached
+from tuner.datasets.image_files import read_rgb
 from tuner.datasets.image_set import ImageSet, TensorDataset
+from tuner.datasets.root import Root, files_key
 
 logger = logging.getLogger(__name__)
 
 # Own listing and decoding instead of torchvision's (a test holds them equal): importing torchvision takes a worker
 # longer than many a trial.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-
-
-def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
 
 
 @final
@@ -36,8 +32,7 @@ class Folder(TensorDataset):
     """
 
     name: Literal["folder"] = "folder"
-    # Workers run in folders of their own: a relative path is settled where it was written.
-    root: Annotated[str, AfterValidator(_absolute)] = Field(description="the folder that holds train/ and test/")
+    root: Root = Field(description="the folder that holds train/ and test/")
     image_size: int | None = Field(
         None, ge=1, description="side of the centre square that images are resized to, in pixels; none: as they are"
     )
@@ -77,7 +72,7 @@ class Folder(TensorDataset):
         labels = torch.repeat_interleave(torch.tensor([len(class_files) for class_files in files]))
         source = {"root": os.path.realpath(self.root), "part": part, "image_size": self.image_size}
         return cached(
-            key=_key(source, folder, paths),
+            key=files_key(source, folder, paths),
             about={**source, "class_names": names},
             decode=lambda: ImageSet(torch.from_numpy(decode(paths, self.image_size)), labels),
         )
@@ -115,18 +110,8 @@ def decode(paths: Sequence[str], image_size: int | None) -> np.ndarray:
 
 
 def _decode(path: str, image_size: int | None) -> np.ndarray:
-    try:
-        with Image.open(path) as file:
-            image = file.convert("RGB")
-    except Exception as fault:  # what a broken file raises depends on its format: OSError, SyntaxError, ...
-        raise ValueError(f"{path} cannot be decoded as an image ({fault}); replace or remove it") from fault
+    image = read_rgb(path)
     if image_size is not None:
         # Shorter side to image_size, centre crop, antialiased: in one resampling of the centre square.
         image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BICUBIC)
     return np.asarray(image).transpose(2, 0, 1)
-
-
-def _key(source: dict, folder: str, paths: Sequence[str]) -> str:
-    """SHA-256 of the source and of every file's name, size and time: any change is another key."""
-    files = [(path.removeprefix(folder), (stat := os.stat(path)).st_size, stat.st_mtime_ns) for path in paths]
-    return hashlib.sha256(json.dumps([source, files]).encode()).hexdigest()
