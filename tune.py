@@ -4,7 +4,7 @@ import shlex
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
@@ -50,6 +50,22 @@ def rerun(config: Path, *, seeds: Annotated[int | None, Parameter(validator=Numb
         Train with the seeds 0, 1, ... up to this many; those of the file if not given.
     """
     return _run(reading.load(config).with_seeds(seeds), str(config))
+
+
+@app.command(name="list")
+def list_(what: Literal["methods", "models", "datasets", "campaigns"]) -> None:
+    """Show what there is to choose from.
+
+    Parameters
+    ----------
+    what
+        Which list: with papers, settings, defaults, and what is legal and searched.
+    """
+    from tuner.reporting.catalogue import LISTS
+
+    console = Console()
+    for entry in LISTS[what]():
+        console.print(entry)
 
 
 def _run(campaign_document: Document, file: str) -> int:

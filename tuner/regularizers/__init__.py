@@ -7,9 +7,9 @@ import pkgutil
 from functools import cache
 from types import ModuleType
 
-from tuner.regularizers.base import InputMix, Paper, Regularizer, Step
+from tuner.regularizers.base import InputMix, Paper, Regularizer, Step, hp
 
-__all__ = ["InputMix", "Paper", "Regularizer", "Step", "get", "names"]
+__all__ = ["InputMix", "Paper", "Regularizer", "Step", "get", "hp", "names"]
 
 
 def names() -> list[str]:
