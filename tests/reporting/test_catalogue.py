@@ -22,7 +22,7 @@ def printed(what: str) -> str:
     console = Console(width=400, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     for entry in LISTS[what]():
         console.print(entry)
-    return console.export_text()
+    return "\n".join(line.rstrip() for line in console.export_text().splitlines())
 
 
 def test_methods_are_listed_with_papers_defaults_and_ranges():

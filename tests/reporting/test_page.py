@@ -1,6 +1,7 @@
 """The page and its Markdown: whole, self-contained, escaped, and there for unfinished campaigns too."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -173,3 +174,15 @@ def test_paths_are_shown_as_one_would_type_them(tmp_path, monkeypatch):
     assert files.shown(Path("runs/a")) == "runs/a"
     assert files.shown(tmp_path / "runs" / "a") == "runs/a"
     assert files.shown(Path("/elsewhere/a")) == "/elsewhere/a"
+
+
+def test_a_long_table_is_folded(finished, monkeypatch):
+    results = Results.of(finished.state)
+    short, *_ = page.all_tables(results)
+    rows = short.rows[:1] * 41
+    monkeypatch.setattr(page, "all_tables", lambda results: [replace(short, rows=rows[:40])])
+    assert "rows</summary>" not in page.as_html(results, finished.folder.best)
+    monkeypatch.setattr(page, "all_tables", lambda results: [replace(short, rows=rows)])
+    html = page.as_html(results, finished.folder.best)
+    assert "<summary>41 rows</summary>" in html
+    parsed(html)
