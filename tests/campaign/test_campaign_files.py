@@ -8,6 +8,7 @@ import pytest
 from tuner import regularizers
 from tuner.campaign import reading
 from tuner.campaign.preflight import preflight
+from tuner.models import map_sides
 
 FILES = sorted((Path(__file__).parents[2] / "campaigns").glob("*.yaml"))
 PROTOCOLS = [path for path in FILES if re.match(r"patchup_|region_mixup_", path.name)]
@@ -43,7 +44,19 @@ def test_a_protocol_tells_its_paper_its_figures_and_what_is_ours(path):
     assert re.search(r"# (Better here|Different, and better)", opening)
     figures = opening[opening.index("Published t") :]
     for method in reading.load(path).methods:
-        assert re.search(rf"\b{method.name} +\d", figures), f"no published figure of {method.name}"
+        assert re.search(rf"\b{method.name} +\d+\.\d\d", figures), f"no published figure of {method.name}"
+
+
+SHAPES = {"digits": (1, 8), "cifar10": (3, 32), "cifar100": (3, 32), "svhn": (3, 32), "tiny_imagenet": (3, 64)}
+
+
+@every_file
+def test_every_method_fits_the_maps_of_the_net(path):
+    document = reading.load(path)
+    channels, side = SHAPES.get(document.dataset.name, (3, 224))
+    sides = map_sides(document.model.build(channels, 10, side), channels, side, side)
+    for method in document.methods:
+        assert method.regularizer().misfits(sides) == []
 
 
 def test_the_protocols_of_both_papers_are_there():

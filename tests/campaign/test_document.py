@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tuner.campaign import reading, yaml_file
-from tuner.campaign.document import Document
+from tuner.campaign.document import Document, differences
 from tuner.campaign.faults import DocumentError
 from tuner.campaign.preflight import preflight
 from tuner.campaign.spaces import contains
@@ -204,3 +204,73 @@ def test_a_choice_may_be_named_and_means_what_the_name_stands_for(content):
     assert contains(checked.space("manifold_mixup"), checked.paper_setting("manifold_mixup"))
     content["spaces"] = {"manifold_mixup": {"layers": {"choices": ["patchup", [0, 1, 2]]}}}
     assert "a choice stands twice" in faults_of(content)["spaces.manifold_mixup.layers.choices"]
+
+
+def preflight_faults(content):
+    with pytest.raises(DocumentError) as caught:
+        preflight(reading.check(content, "small.yaml"), "small.yaml")
+    return {fault.path: fault.sentence for fault in caught.value.faults}
+
+
+@pytest.mark.parametrize(
+    ("method", "space"),
+    [
+        ({"name": "resizemix", "scale_min": 0.5}, None),  # the repository's space searches scale_max from 0.4 on
+        ("resizemix", {"scale_min": {"low": 0.1, "high": 0.7}, "scale_max": {"low": 0.3, "high": 1.0}}),
+    ],
+)
+def test_ranges_that_cross_are_refused_and_not_tried(content, method, space):
+    content["methods"] = [method]
+    content["spaces"] = {"resizemix": space} if space else {}
+    [(path, sentence)] = preflight_faults(content).items()
+    assert path.startswith("spaces.resizemix")
+    assert "scale_min must be at most scale_max" in sentence
+
+
+def test_ranges_that_go_together_are_legal_whatever_the_defaults_are(content):
+    content["methods"] = ["resizemix"]
+    content["spaces"] = {
+        "resizemix": {"scale_min": {"low": 0.85, "high": 0.95}, "scale_max": {"low": 0.95, "high": 1.0}}
+    }
+    preflight(reading.check(content, "small.yaml"), "small.yaml")
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "space", "sentence"),
+    [
+        ("patchup_hard", "block_size", {"low": 3, "high": 9}, "must be odd, got 4"),
+        ("augmix", "mixture_depth", {"low": -1, "high": 4}, "got 0"),
+        ("puzzlemix", "t_size", {"low": -1, "high": 4}, "got 0"),
+    ],
+)
+def test_integers_inside_a_range_have_to_be_legal_too(content, method, name, space, sentence):
+    content["methods"] = [method]
+    content["spaces"] = {method: {name: space}}
+    assert sentence in faults_of(content)[f"spaces.{method}.{name}"]
+
+
+def test_a_single_class_is_refused(content, tmp_path):
+    from PIL import Image
+
+    for part in ("train", "test"):
+        (tmp_path / part / "cat").mkdir(parents=True)
+        for number in range(12):
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / part / "cat" / f"{number}.png")
+    content["dataset"] = {"name": "folder", "root": str(tmp_path)}
+    assert "two classes or more" in preflight_faults(content)["dataset"]
+
+
+def test_how_data_get_here_may_change_while_a_campaign_runs(content):
+    content["dataset"] = {"name": "imagenet", "root": "data", "workers": 12}
+    old = reading.check(content, "small.yaml")
+    content["dataset"]["workers"] = 2
+    assert differences(old, reading.check(content, "small.yaml")) == []
+    content["dataset"]["flip"] = False
+    assert differences(old, reading.check(content, "small.yaml")) == ["dataset.flip: true -> false"]
+
+
+def test_faults_of_a_document_are_told_before_anything_is_downloaded(content, tmp_path):
+    content["dataset"] = {"name": "cifar10", "root": str(tmp_path / "data"), "download": True}
+    content["methods"] = [{"name": "mixup", "alhpa": 1.0}]
+    assert "methods[0].alhpa" in faults_of(content)
+    assert not (tmp_path / "data").exists()

@@ -174,6 +174,10 @@ def test_a_download_shows_its_progress_and_leaves_the_files_alone(archive, root,
     assert [entry.name for entry in root.iterdir()] == ["cifar-10-batches-py"]
     archive.unlink()
     assert len(CIFAR10(root=str(root), download=True).training_pool()) == 50
+    # The archive held both parts: the other one is there, too.
+    assert len(CIFAR10(root=str(root), download=True).test_set()) == len(
+        CIFAR10(root=str(tmp_path / "source")).test_set()
+    )
     digests = {CIFAR10(root=str(place)).training_pool().digest() for place in (root, tmp_path / "source")}
     assert len(digests) == 1
 

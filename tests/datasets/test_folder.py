@@ -114,7 +114,7 @@ def test_images_of_two_sizes_are_refused_with_both_named(root):
 def test_a_missing_folder_is_named_with_the_layout(root, missing):
     shutil.rmtree(root / missing)
     with pytest.raises(ValueError, match=r"no such folder; the layout is .*train/<class>/<image>") as error:
-        Folder(root=str(root)).training_pool()
+        Folder(root=str(root)).test_set()
     assert str(root / (missing or "train")) in str(error.value)
 
 
@@ -122,13 +122,14 @@ def test_a_part_without_classes_is_refused(root):
     shutil.rmtree(root / "test")
     (root / "test").mkdir()
     with pytest.raises(ValueError, match="one folder of images for each class, got none there"):
-        Folder(root=str(root)).class_names()
+        Folder(root=str(root)).test_set()
 
 
 def test_parts_with_other_classes_are_refused_with_the_difference(root):
     (root / "test/bee").rename(root / "test/wasp")
     with pytest.raises(ValueError, match=r"only in train: \['bee'\], only in test: \['wasp'\]"):
-        Folder(root=str(root)).training_pool()
+        Folder(root=str(root)).test_set()
+    assert len(Folder(root=str(root)).training_pool()) == 8  # a search reads nothing of test/
 
 
 def test_a_class_without_images_is_named(root):

@@ -109,7 +109,7 @@ def test_a_late_start_gives_the_rest_of_the_same_epoch():
     [
         (10, 4, True, [4, 4, 2]),
         (9, 4, True, [4, 5]),
-        (9, 4, False, [4, 4, 1]),
+        (9, 1, False, [4, 4, 1]),  # evaluation takes four times as many
         (8, 4, True, [4, 4]),
         (3, 4, True, [3]),
         (1, 4, True, [1]),

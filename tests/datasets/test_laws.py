@@ -93,6 +93,9 @@ def test_a_search_reads_no_test_file(name, small):
     assert (after.train.digest(), after.validation.digest()) == (before.train.digest(), before.validation.digest())
     with pytest.raises(ValueError, match=r"cannot be decoded|another checksum"):
         read_all(small.dataset.test_set(), before)
+    for path in files:
+        path.unlink()
+    assert search_data(small.dataset, SPLIT).train.digest() == before.train.digest()
 
 
 def read_all(images, data) -> torch.Tensor:

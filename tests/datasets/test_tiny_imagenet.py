@@ -86,6 +86,17 @@ def test_what_is_missing_is_named_with_layout_and_address(root, written, remove,
     assert "unpack http://cs231n.stanford.edu/tiny-imagenet-200.zip (again)" in str(error.value)
 
 
+def test_labels_follow_the_annotations_and_not_the_cache(root, written):
+    tiny, annotations = TinyImageNet(root=str(root)), root / "val/val_annotations.txt"
+    before = tiny.test_set().labels.tolist()
+    lines = [line.split("\t") for line in annotations.read_text().splitlines()]
+    lines[0][1] = next(wnid for wnid in WNIDS if wnid != lines[0][1])
+    annotations.write_text("".join("\t".join(line) + "\n" for line in lines))
+    after = tiny.test_set().labels.tolist()
+    assert after[0] == sorted(WNIDS).index(lines[0][1]) != before[0]
+    assert after[1:] == before[1:]
+
+
 def test_a_damaged_image_is_named(root, written):
     path = root / "val/images/val_3.JPEG"
     path.write_bytes(path.read_bytes()[:700])

@@ -159,6 +159,19 @@ def test_search_space_is_legal_and_contains_the_default(method):
 
 
 @every_method
+def test_every_searched_hyper_parameter_changes_the_loss(method):
+    """A hyper-parameter that is read nowhere would be tuned for nothing."""
+    for name, dimension in own_space(method.name).items():
+        if name in method.model_fields:
+            first, *_, last = dimension.corners
+            losses = [
+                [method(**{name: value}).loss(a_net(), *a_batch(), a_step(seed)).item() for seed in range(12)]
+                for value in (first, last)
+            ]
+            assert losses[0] != losses[1], name
+
+
+@every_method
 def test_has_a_test_file_of_its_own(method):
     module = method.__module__.rpartition(".")[2]
     assert (Path(__file__).parent / f"test_{module}.py").exists()

@@ -91,9 +91,39 @@ def test_golden_costs():
 def test_with_saliency_alone_each_block_is_shown_of_whom_it_matters_to():
     saliency = torch.rand(6, 8, 8, generator=seeded(1))
     perm = torch.tensor([1, 2, 3, 4, 5, 0])
-    costs = PuzzleMix(beta=0.0, eta=0.0).costs(torch.rand(6, 2, 8, 8), saliency, perm, lam=0.5, blocks=4)
+    costs = PuzzleMix(beta=0.0, eta=0.0).costs(
+        torch.rand(6, 2, 8, 8, generator=seeded(8)), saliency, perm, lam=0.5, blocks=4
+    )
     share = share_of_blocks(saliency, 4, 4)
     assert torch.equal(graph_cut(*costs), 2 * (share > share[perm]).long())
+
+
+def test_colours_are_averaged_over_neigh_size_before_borders_are_compared():
+    colours = torch.zeros(2, 1, 4, 4)
+    colours[0, 0, 1] = 1  # a line right above the border between the own image's blocks
+
+    def tilt(neigh_size):
+        method = PuzzleMix(neigh_size=neigh_size, gamma=1.0, beta=32.0, eta=0.0)
+        unary, _, _ = method.costs(colours, torch.ones(2, 4, 4), torch.tensor([1, 0]), 0.5, blocks=2)
+        return unary[0, 2] - unary[0, 0]
+
+    # To show the upper block costs the jump to whatever is below, half from each of the two that may be there.
+    assert tilt(1).tolist() == [[1.0, 1.0], [0.0, 0.0]]
+    assert tilt(2).tolist() == [[0.5, 0.5], [0.0, 0.0]]
+
+
+def test_borders_are_compared_in_colours_and_not_in_deviations(monkeypatch):
+    seen, costs = [], PuzzleMix.costs
+
+    def watching(self, colours, *others):
+        seen.append(colours)
+        return costs(self, colours, *others)
+
+    monkeypatch.setattr(PuzzleMix, "costs", watching)
+    images = torch.randn(2, 1, 8, 8, generator=seeded(1))
+    step = Step(soft_cross_entropy, seeded(), progress=0.0, mean=(0.5,), std=(0.25,))
+    PuzzleMix().loss(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), images, torch.eye(2), step)
+    torch.testing.assert_close(seen[0], 0.25 * images)
 
 
 def test_seams_by_hand():
@@ -133,7 +163,8 @@ def test_prior_is_binomial_and_finite_at_the_ends(n_labels, pmf):
 @pytest.mark.parametrize(("lam", "label"), [(0.999, 1.0), (0.001, 0.0)])
 def test_a_strong_prior_decides_alone(n_labels, lam, label):
     method = PuzzleMix(n_labels=n_labels, eta=10.0)
-    costs = method.costs(torch.rand(4, 2, 8, 8), torch.rand(4, 8, 8), torch.arange(3, -1, -1), lam, blocks=4)
+    colours, saliency = torch.rand(4, 2, 8, 8, generator=seeded(8)), torch.rand(4, 8, 8, generator=seeded(9))
+    costs = method.costs(colours, saliency, torch.arange(3, -1, -1), lam, blocks=4)
     assert (graph_cut(*costs) / (n_labels - 1) == label).all()
 
 

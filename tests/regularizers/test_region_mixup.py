@@ -55,7 +55,7 @@ def test_tiles_cover_the_image_once_and_differ_by_at_most_a_pixel(size, height, 
 
 
 def test_one_tile_is_mixup_exactly():
-    images, targets, perm = torch.randn(6, 3, 5, 7, generator=seeded()), torch.eye(6), torch.randperm(6)
+    images, targets, perm = torch.randn(6, 3, 5, 7, generator=seeded()), torch.eye(6), torch.tensor([2, 0, 5, 3, 1, 4])
     for lam in (0.0, 0.3, 0.8, 1.0):
         ours = region_mixup(images, targets, grid(1, 5, 7), [perm], [lam])
         assert all(map(torch.equal, ours, mixup(images, targets, perm, lam)))

@@ -16,6 +16,7 @@ from tuner.regularizers import Step, get, names
 from tuner.training.criterion import CRITERIA, soft_cross_entropy
 from tuner.training.fit import fit
 from tuner.training.settings import Training
+from tuner.training.sgd import SGD
 
 every_method = pytest.mark.parametrize("method", [get(name) for name in names()], ids=names())
 
@@ -42,7 +43,10 @@ def training(**changed):
 @every_method
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("net", ["preactresnet18", "wrn28_10", "resnet50"])
-def test_takes_two_optimizer_steps(method, net, precision):
+def test_takes_two_optimizer_steps(method, net, precision, monkeypatch):
+    steps = []
+    take = SGD.step
+    monkeypatch.setattr(SGD, "step", lambda self, lr: (steps.append(lr), take(self, lr)))
     (row,) = fit(
         model=NARROW[net],
         regularizer=method(),
@@ -51,6 +55,7 @@ def test_takes_two_optimizer_steps(method, net, precision):
         seed=0,
     )
     assert math.isfinite(row["train_loss"])
+    assert len(steps) == 2
 
 
 @every_method

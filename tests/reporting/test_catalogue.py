@@ -61,6 +61,9 @@ def test_campaigns_are_listed_with_what_they_say_of_themselves():
     assert "preactresnet18 on digits: none, mixup, cutmix, patchup_hard" in text
 
 
+Count = Annotated[int, Field(ge=1)]
+
+
 class Laws(BaseModel):
     share: float = Field(ge=0, le=1)
     rate: float = Field(gt=0, lt=1)
@@ -70,6 +73,7 @@ class Laws(BaseModel):
     only: Literal["one"]
     on: bool
     depths: tuple[Annotated[int, Field(ge=0)], ...]
+    blocks: Annotated[tuple[Count, Count, Count, Count], Field(strict=False)]
     word: str
 
 
@@ -83,7 +87,8 @@ def test_legal_ranges_in_words():
         "kind": "const | linear",
         "only": "one",
         "on": "true | false",
-        "depths": "list of integer from 0",
+        "depths": "list of integers from 0",
+        "blocks": "list of 4 integers from 1",
         "word": "string",
     }
 

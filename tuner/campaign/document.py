@@ -194,15 +194,18 @@ class Document(_Part):
 
 def differences(old: Document, new: Document) -> list[str]:
     """What differs between two resolved documents, one line a value, but for what no result depends on."""
-    left, right = (
-        _flat({key: value for key, value in document.as_yaml().items() if key not in ("resources", "tracking")})
-        for document in (old, new)
-    )
+    left, right = (_flat(_that_results_depend_on(document)) for document in (old, new))
     return [
         f"{path}: {shown(left.get(path))} -> {shown(right.get(path))}"
         for path in sorted(left.keys() | right.keys())
         if left.get(path) != right.get(path)
     ]
+
+
+def _that_results_depend_on(document: Document) -> dict[str, Any]:
+    content = {key: value for key, value in document.as_yaml().items() if key not in ("resources", "tracking")}
+    dataset = {key: value for key, value in content["dataset"].items() if key not in document.dataset.without_effect}
+    return {**content, "dataset": dataset}
 
 
 def _flat(content: Any, path: str = "") -> dict[str, Any]:

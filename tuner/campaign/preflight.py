@@ -1,10 +1,12 @@
 """What can be known of a campaign before anything trains: do data, split, net and hyper-parameters go together?"""
 
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, product
+
+from pydantic import ValidationError
 
 from tuner.campaign.document import Document, Method
-from tuner.campaign.faults import DocumentError, Fault
+from tuner.campaign.faults import DocumentError, Fault, faults_of
 from tuner.campaign.spaces import Space
 from tuner.datasets.split import split_digest, split_indices
 from tuner.models import map_sides
@@ -49,6 +51,8 @@ def preflight(document: Document, file: str) -> Facts:
         raise DocumentError([Fault(file, "split", str(error))]) from None
     channels, height, width = pool.shape
     classes = document.dataset.classes()
+    if classes < 2:
+        raise DocumentError([Fault(file, "dataset", f"two classes or more are needed to tell apart, got {classes}.")])
     try:
         sides = map_sides(document.model.build(channels, classes, min(height, width)), channels, height, width)
     except (RuntimeError, ValueError) as error:
@@ -78,13 +82,18 @@ def _misfits(index: int, method: Method, space: Space, sides: list[tuple[int, in
     own = method.regularizer()
     known = own.misfits(sides)
     faults = [Fault(file, f"methods[{index}].{field}", sentence) for field, sentence in known if field not in space]
-    for name, dimension in space.items():
-        if name not in type(own).model_fields:
-            continue
-        for value in dimension.corners:
-            faults += [
-                Fault(file, f"spaces.{method.name}.{name}", sentence)
-                for field, sentence in method.regularizer(**{name: value}).misfits(sides)
-                if field == name or (field, sentence) not in known
-            ]
+    searched = {name: dimension for name, dimension in space.items() if name in type(own).model_fields}
+    found: set[tuple[str, str]] = set()
+    # All corners together: what one value does may depend on another one that is searched, too.
+    for values in product(*(dimension.corners for dimension in searched.values())):
+        try:
+            misfits = method.regularizer(**dict(zip(searched, values, strict=True))).misfits(sides)
+        except ValidationError as error:
+            sentences = [fault.sentence for fault in faults_of(error, type(own), file)]
+            misfits = [("", f"{sentence} Ranges that are searched together must not cross.") for sentence in sentences]
+        found |= {misfit for misfit in misfits if misfit[0] in searched or misfit not in known}
+    for field, sentence in sorted(found):
+        # Where one dimension alone is searched, it is what makes another field misfit.
+        blamed = field if field in searched else next(iter(searched)) if len(searched) == 1 else None
+        faults.append(Fault(file, ".".join(filter(None, ("spaces", method.name, blamed))), sentence))
     return faults

@@ -17,6 +17,9 @@ from tuner.campaign.spaces import SHARED, Choices, Dimension, Range, Space, spac
 from tuner.regularizers import Regularizer
 from tuner.training.settings import Training
 
+MOST_INTEGERS_TRIED = 1000
+"""Of a searched range, to find those that its ends do not tell of."""
+
 
 def load(path: Path) -> Document:
     """The resolved document of a campaign file.
@@ -54,7 +57,9 @@ def check(content: Any, file: str) -> Document:
 
 
 def _misfits(document: Document, spaces: dict[str, Space], file: str) -> list[Fault]:
-    """What preflight finds wrong with those methods that are sound in themselves."""
+    """What preflight finds wrong with those methods that are sound in themselves, where it costs no download."""
+    if not document.dataset.at_hand():
+        return []
     sound = {
         method.name: spaces[method.name] for method in document.methods if method.name in spaces and _sound(method)
     }
@@ -172,19 +177,25 @@ _DIMENSION = TypeAdapter(Dimension)
 def _illegal(cls: type[BaseModel], name: str, dimension: Dimension, file: str, path: str) -> list[Fault]:
     """The ends of a searched range, or the choices, that the class refuses."""
     named = isinstance(dimension, Choices)
-    return [
+    ends = [
         Fault(file, f"{path}.{end}", f"{fault.sentence} That is the law of {cls.__name__}.{name}.")
         for end, value in zip(repeat("choices") if named else ("low", "high"), dimension.corners, strict=False)
         for fault in _refusals(cls, name, value, file)
     ]
+    if ends or named or cls.model_fields[name].annotation is float:
+        return ends
+    # Between two legal integers may lie one that is not: an even block, a depth of 0.
+    inside = range(int(dimension.low) + 1, int(dimension.high))[:MOST_INTEGERS_TRIED]
+    refused = next((faults for value in inside if (faults := _refusals(cls, name, value, file))), [])
+    return [Fault(file, path, f"{fault.sentence} List the legal ones as choices.") for fault in refused]
 
 
 def _refusals(cls: type[BaseModel], name: str, value: Any, file: str) -> list[Fault]:
     try:
         cls.model_validate_json(json.dumps({name: value}), strict=True)
     except ValidationError as error:
-        # Other fields of `training` are missing here, and are not the question.
-        return [fault for fault in faults_of(error, cls, file) if fault.path.split("[")[0] in (name, "")]
+        # Other fields of `training` are missing here, and how fields go together is for preflight to see.
+        return [fault for fault in faults_of(error, cls, file) if fault.path.split("[")[0] == name]
     return []
 
 

@@ -101,6 +101,8 @@ class Dataset(BaseModel, ABC):
 
     name: str
     paper: ClassVar[Paper | None] = None
+    without_effect: ClassVar[frozenset[str]] = frozenset()
+    """Settings that no result depends on: a campaign may go on with other ones."""
 
     @abstractmethod
     def class_names(self) -> tuple[str, ...]:
@@ -117,6 +119,10 @@ class Dataset(BaseModel, ABC):
     @abstractmethod
     def augmentation(self, shape: tuple[int, int, int]) -> Any:
         """How training images (C,H,W) are augmented."""
+
+    def at_hand(self) -> bool:
+        """Whether the training pool opens in seconds: without a download, or a walk over a million files."""
+        return True
 
     def statistics(self, pool: Images) -> Statistics:
         """What images are normalised with. The pool's own, whatever a split takes of it, where nobody published any."""

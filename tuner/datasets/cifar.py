@@ -3,7 +3,6 @@
 from typing import ClassVar, Literal, final
 
 import torch
-from pydantic import Field
 
 from tuner.datasets.base import Images, Statistics
 from tuner.datasets.image_set import ImageSet
@@ -23,10 +22,6 @@ class CIFAR(TorchvisionDataset):
     torchvision_name: ClassVar[str]
     batches: ClassVar[dict[Part, tuple[str, ...]]]
     published: ClassVar[Statistics]
-
-    crop_padding: int = Field(
-        2, ge=0, description="black border of the random crop, in pixels (chandar-lab/PatchUp, data_loader.py: 2)"
-    )
 
     def statistics(self, pool: Images) -> Statistics:
         return self.published

@@ -38,36 +38,23 @@ class Folder(TensorDataset):
     )
 
     def class_names(self) -> tuple[str, ...]:
-        """The folders' names; reads no image. Raises ValueError where the tree is not as expected."""
-        train, test = self._class_folders("train"), self._class_folders("test")
-        if train != test:
-            raise ValueError(
-                f"{self.root}: train/ and test/ must hold the same classes, got "
-                f"only in train: {sorted(train - test) or 'none'}, only in test: {sorted(test - train) or 'none'}; "
-                "rename or remove folders"
-            )
-        return tuple(sorted(train))
+        """The names of the folders in train/; reads no image, and nothing of test/."""
+        return class_folders(self.root, "train", self._layout())
 
     def training_pool(self) -> ImageSet:
         return self._read("train")
 
     def test_set(self) -> ImageSet:
+        """The images of test/. Raises ValueError where its classes are not those of train/."""
+        same_classes(self.root, "train", "test", self._layout())
         return self._read("test")
 
-    def _class_folders(self, part: str) -> set[str]:
-        folder = Path(self.root, part)
-        names = {entry.name for entry in folder.iterdir() if entry.is_dir()} if folder.is_dir() else set()
-        if not names:
-            raise ValueError(
-                f"{folder} must hold one folder of images for each class, got "
-                f"{'none there' if folder.is_dir() else 'no such folder'}; the layout is "
-                f"{self.root}/train/<class>/<image> and {self.root}/test/<class>/<image>: create it, or correct root"
-            )
-        return names
+    def _layout(self) -> str:
+        return f"{self.root}/train/<class>/<image> and {self.root}/test/<class>/<image>: create it, or correct root"
 
     def _read(self, part: str) -> ImageSet:
         names, folder = self.class_names(), os.path.join(self.root, part)
-        files = [image_files(os.path.join(folder, name)) for name in names]
+        files = [list_images(os.path.join(folder, name)) for name in names]
         paths = [path for class_files in files for path in class_files]
         labels = torch.repeat_interleave(torch.tensor([len(class_files) for class_files in files]))
         source = {"root": os.path.realpath(self.root), "part": part, "image_size": self.image_size}
@@ -78,7 +65,30 @@ class Folder(TensorDataset):
         )
 
 
-def image_files(folder: str) -> list[str]:
+def class_folders(root: str, part: str, layout: str) -> tuple[str, ...]:
+    """The names of the folders root/part/<class>, sorted; ValueError, which tells the layout, where there are none."""
+    folder = Path(root, part)
+    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()) if folder.is_dir() else []
+    if not names:
+        raise ValueError(
+            f"{folder} must hold one folder of images for each class, got "
+            f"{'none there' if folder.is_dir() else 'no such folder'}; the layout is {layout}"
+        )
+    return tuple(names)
+
+
+def same_classes(root: str, train: str, test: str, layout: str) -> None:
+    """Raises ValueError where two parts of a tree do not hold the same classes."""
+    one, other = (set(class_folders(root, part, layout)) for part in (train, test))
+    if one != other:
+        raise ValueError(
+            f"{root}: {train}/ and {test}/ must hold the same classes, got "
+            f"only in {train}: {sorted(one - other) or 'none'}, only in {test}: {sorted(other - one) or 'none'}; "
+            "rename or remove folders"
+        )
+
+
+def list_images(folder: str) -> list[str]:
     """The paths of the images anywhere under a class's folder, in a fixed order; ValueError where there is none."""
     paths = [
         os.path.join(parent, name)

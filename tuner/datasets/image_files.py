@@ -183,7 +183,7 @@ class ImageFiles(Images):
                 raise
             raise RuntimeError(
                 f"a process that decodes images died ({fault}); as a rule memory, or shared memory in /dev/shm, ran "
-                "out: lower the data set's workers or the batch size, or give the trial more memory"
+                "out: lower the data set's workers, or give the trial more memory; the same command goes on"
             ) from fault
         finally:
             if loader.num_workers:

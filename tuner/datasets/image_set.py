@@ -121,7 +121,8 @@ class TensorBatches(Batches):
     """
 
     def __init__(self, image_set: ImageSet, data: Data, batch_size: int, train: bool):
-        super().__init__(len(image_set), batch_size, train)
+        # Where training fits, four times the batch does too without the activations that a backward pass would need.
+        super().__init__(len(image_set), batch_size if train else 4 * batch_size, train)
         self.image_set = image_set
         self.augmentation: CropAndFlip = data.augmentation
         self.mean, self.std = (

@@ -1,7 +1,6 @@
 """ImageNet (Russakovsky et al., IJCV 2015), streamed from its files."""
 
 import os
-from pathlib import Path
 from typing import ClassVar, Literal, final
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 from pydantic import Field
 
 from tuner.datasets.base import Dataset, Images, Statistics
-from tuner.datasets.folder import image_files
+from tuner.datasets.folder import class_folders, list_images, same_classes
 from tuner.datasets.image_files import CropAndColor, ImageFiles
 from tuner.datasets.root import Root
 from tuner.paper import Paper
@@ -33,6 +32,8 @@ class ImageNet(Dataset):
         venue="IJCV 2015",
         url="https://arxiv.org/abs/1409.0575",
     )
+
+    without_effect: ClassVar[frozenset[str]] = frozenset({"workers"})
 
     root: Root = Field(description="the folder that holds train/ and val/")
     image_size: int = Field(
@@ -61,22 +62,19 @@ class ImageNet(Dataset):
         "(Krizhevsky et al., NeurIPS 2012, section 4.1: 0.1)",
     )
 
+    def at_hand(self) -> bool:
+        return False
+
     def class_names(self) -> tuple[str, ...]:
         """The WordNet ids that the folders of train/ are called; reads no image, and nothing of val/."""
-        return tuple(sorted(self._class_folders("train")))
+        return class_folders(self.root, "train", self._layout())
 
     def training_pool(self) -> ImageFiles:
         return self._files("train")
 
     def test_set(self) -> ImageFiles:
         """The images of val/. Raises ValueError where its classes are not those of train/."""
-        train, val = self._class_folders("train"), self._class_folders("val")
-        if train != val:
-            raise ValueError(
-                f"{self.root}: train/ and val/ must hold the same classes, got "
-                f"only in train: {sorted(train - val) or 'none'}, only in val: {sorted(val - train) or 'none'}; "
-                "rename or remove folders"
-            )
+        same_classes(self.root, "train", "val", self._layout())
         return self._files("val")
 
     def augmentation(self, shape: tuple[int, int, int]) -> CropAndColor:
@@ -85,25 +83,19 @@ class ImageNet(Dataset):
     def statistics(self, pool: Images) -> Statistics:
         return MEAN, STD
 
-    def _class_folders(self, part: str) -> set[str]:
-        folder = Path(self.root, part)
-        names = {entry.name for entry in os.scandir(folder) if entry.is_dir()} if folder.is_dir() else set()
-        if not names:
-            raise ValueError(
-                f"{folder} must hold one folder of images for each class, got "
-                f"{'none there' if folder.is_dir() else 'no such folder'}; the layout is "
-                f"{self.root}/train/<wnid>/<image>.JPEG and {self.root}/val/<wnid>/<image>.JPEG. The licence forbids "
-                "to hand ImageNet on: after login, image-net.org gives ILSVRC2012_img_train.tar, which holds one tar "
-                "file for each class, and ILSVRC2012_img_val.tar, whose images must be sorted into folders by class"
-            )
-        return names
+    def _layout(self) -> str:
+        return (
+            f"{self.root}/train/<wnid>/<image>.JPEG and {self.root}/val/<wnid>/<image>.JPEG. The licence forbids to "
+            "hand ImageNet on: after login, image-net.org gives ILSVRC2012_img_train.tar, which holds one tar file for "
+            "each class, and ILSVRC2012_img_val.tar, whose images must be sorted into folders by class"
+        )
 
     def _files(self, part: str) -> ImageFiles:
         folder = f"{self.root}/{part}"
         # Class by class, so that a million paths are never Python strings at once.
         names = [
-            np.array([os.fsencode(path.removeprefix(f"{folder}/")) for path in image_files(f"{folder}/{class_name}")])
-            for class_name in sorted(self._class_folders(part))
+            np.array([os.fsencode(path.removeprefix(f"{folder}/")) for path in list_images(f"{folder}/{class_name}")])
+            for class_name in class_folders(self.root, part, self._layout())
         ]
         labels = torch.repeat_interleave(torch.tensor([len(class_names) for class_names in names]))
         return ImageFiles(folder, np.concatenate(names), labels, self.image_size, self.workers)

@@ -26,9 +26,6 @@ class SVHN(TorchvisionDataset):
         url="http://ufldl.stanford.edu/housenumbers/nips2011_housenumbers.pdf",
     )
 
-    crop_padding: int = Field(
-        2, ge=0, description="black border of the random crop, in pixels (chandar-lab/PatchUp, data_loader.py: 2)"
-    )
     flip: bool = Field(
         False,
         description="mirror half of the training images left to right (a mirrored 2 is none; not done in "

@@ -73,6 +73,9 @@ class TinyImageNet(TensorDataset):
     def statistics(self, pool: Images) -> Statistics:
         return (0.5,) * 3, (0.5,) * 3
 
+    def classes(self) -> int:
+        return len(self._wnids())
+
     def _wnids(self) -> list[str]:
         return sorted(self._lines("wnids.txt"))
 
@@ -91,8 +94,9 @@ class TinyImageNet(TensorDataset):
 
     def _read(self, part: str, paths: list[str], labels: torch.Tensor) -> ImageSet:
         source = {"dataset": self.name, "root": os.path.realpath(self.root), "part": part}
+        # With the labels: those of val/ stand in a file of their own.
         return cached(
-            key=files_key(source, self.root, paths),
+            key=files_key({**source, "labels": labels.tolist()}, self.root, paths),
             about={**source, "class_names": self.class_names()},
             decode=lambda: ImageSet(torch.from_numpy(decode(paths, image_size=None)), labels),
         )

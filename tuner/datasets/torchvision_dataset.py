@@ -4,7 +4,7 @@ import logging
 import os
 from abc import abstractmethod
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -23,8 +23,16 @@ class TorchvisionDataset(TensorDataset):
     Images are decoded once and cached: importing torchvision takes a process seconds, and only the first one pays.
     """
 
+    without_effect: ClassVar[frozenset[str]] = frozenset({"download"})
+
+    crop_padding: int = Field(
+        2, ge=0, description="black border of the random crop, in pixels (chandar-lab/PatchUp, data_loader.py: 2)"
+    )
     root: Root = Field(description="the folder that the files are in, or are downloaded to")
     download: bool = Field(False, description="download what is missing into root")
+
+    def at_hand(self) -> bool:
+        return not self.download or not self._missing(self._files("train"))
 
     def training_pool(self) -> ImageSet:
         return self._read("train")
@@ -80,7 +88,10 @@ class TorchvisionDataset(TensorDataset):
             os.makedirs(self.root, exist_ok=True)
             with TemporaryDirectory(dir=self.root, prefix="download-") as folder:
                 self._decode(part, folder, download=True)
-                for file in self._missing(self._files(part)):
+                # CIFAR's archive holds both parts: what came along need not come again. Moving is not reading.
+                both = dict.fromkeys(file for each in get_args(Part) for file in self._files(each))
+                came = [file for file in both if os.path.isfile(os.path.join(folder, file))]
+                for file in self._missing(tuple(came)):
                     place = os.path.join(self.root, file)
                     os.makedirs(os.path.dirname(place), exist_ok=True)
                     os.replace(os.path.join(folder, file), place)

@@ -148,7 +148,8 @@ class AugMix(Regularizer):
     def training_loss(self, net: nn.Sequential, images: Tensor, targets: Tensor, step: Step) -> Tensor:
         # One pass over the three versions, as in the official code: they share the statistics that normalise them.
         logits = net(torch.cat([images, self.augmented(images.repeat(2, 1, 1, 1), step)])).unflatten(0, (3, -1))
-        # The divergence compares distributions with each other: it is the same beside any criterion.
+        # The divergence compares distributions with each other: it is the same beside any criterion. Beside bce, which
+        # is about 2/K of cross-entropy, the same jsd_weight weighs about K/2 as much.
         return step.criterion(logits[0], targets) + self.jsd_weight * jensen_shannon(logits)
 
     def augmented(self, images: Tensor, step: Step) -> Tensor:

@@ -23,17 +23,24 @@ class PublishedLayers(Enum):
     PATCHUP_WRN = (0, 1, 2, 3)
 
 
+PUBLISHED = {layers.name.lower(): layers.value for layers in PublishedLayers}
+BY_NAME = ", ".join(f"{name} {list(depths)}" for name, depths in PUBLISHED.items())
+
+
 def as_depths(written: Any) -> Any:
     """A list, which is all that YAML and JSON have, or the name of a published set as a tuple; all else as it is."""
     if isinstance(written, list):
         return tuple(written)
-    if not isinstance(written, str):
-        return written
-    published = {layers.name.lower(): layers.value for layers in PublishedLayers}
-    if written not in published:
-        known = ", ".join(f"{name} {list(depths)}" for name, depths in published.items())
-        raise ValueError(f"no published set of depths is called {written!r}; known are {known}")
-    return published[written]
+    if isinstance(written, str) and written not in PUBLISHED:
+        raise ValueError(f"no published set of depths is called {written!r}; known are {BY_NAME}")
+    return PUBLISHED[written] if isinstance(written, str) else written
+
+
+def as_hidden_depths(written: Any) -> Any:
+    """The same, but the published sets hold the input, which is not for methods that drop features."""
+    if isinstance(written, str):
+        raise ValueError(f"got {written!r}, must be a list of depths from 1 on: this method drops hidden features")
+    return as_depths(written)
 
 
 def distinct(layers: tuple[int, ...]) -> tuple[int, ...]:
@@ -45,16 +52,22 @@ def distinct(layers: tuple[int, ...]) -> tuple[int, ...]:
 Depth = Annotated[int, Field(ge=0)]
 HiddenDepth = Annotated[int, Field(ge=1)]
 
-_A_SET = (Field(min_length=1), AfterValidator(distinct), BeforeValidator(as_depths))
+_A_SET = (Field(min_length=1), AfterValidator(distinct))
 
-Layers = Annotated[tuple[Depth, ...], *_A_SET]
-HiddenLayers = Annotated[tuple[HiddenDepth, ...], *_A_SET]
+Layers = Annotated[tuple[Depth, ...], *_A_SET, BeforeValidator(as_depths)]
+HiddenLayers = Annotated[tuple[HiddenDepth, ...], *_A_SET, BeforeValidator(as_hidden_depths)]
 """Layers without the input, for methods that drop features: on an image that is another method, with other rates."""
 
 
 def layers_hp(default: tuple[int, ...], what_for: str, *, source: str) -> Any:
     """The hyper-parameter `layers`; `what_for` goes on from "depths ...", as in "to draw from for each batch"."""
-    return hp(default, f"depths {what_for}: 0 input, 1 after the stem, 2 after stage 1, ...", source=source)
+    counted = "0 input, 1 after the stem, 2 after stage 1, ..."
+    return hp(default, f"depths {what_for}: {counted}; or by name: {BY_NAME}", source=source)
+
+
+def hidden_layers_hp(default: tuple[int, ...], what_for: str, *, source: str) -> Any:
+    """The same without the input."""
+    return hp(default, f"depths {what_for}: 1 after the stem, 2 after stage 1, ...", source=source)
 
 
 def draw_depth(layers: tuple[int, ...], generator: torch.Generator) -> int:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from tuner.regularizers.base import Paper, Regularizer, Step, hp
 from tuner.regularizers.blocks import block_holes, seed_probability
-from tuner.regularizers.depths import HiddenLayers, alter_at, layers_hp, too_deep
+from tuner.regularizers.depths import HiddenLayers, alter_at, hidden_layers_hp, too_deep
 from tuner.regularizers.draws import uniform_field
 
 
@@ -70,7 +70,7 @@ class DropBlock(Regularizer):
         "keep_prob over the training: the same throughout, or falling from 1 at the start to keep_prob at the end",
         source="section Scheduled DropBlock: a fixed keep_prob does not work well (PatchUp's baseline: constant)",
     )
-    layers: HiddenLayers = layers_hp(
+    layers: HiddenLayers = hidden_layers_hp(
         (1, 2),
         "to drop at, all of them in every batch",
         source="PatchUp's baseline: after the stem and after stage 1; the official groups are those of a ResNet-50",

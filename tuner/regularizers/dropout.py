@@ -7,7 +7,7 @@ from typing import ClassVar, final
 from torch import Tensor, nn
 
 from tuner.regularizers.base import Paper, Regularizer, Step, hp
-from tuner.regularizers.depths import HiddenLayers, alter_at, layers_hp, too_deep
+from tuner.regularizers.depths import HiddenLayers, alter_at, hidden_layers_hp, too_deep
 from tuner.regularizers.draws import uniform_field
 
 
@@ -24,7 +24,7 @@ class DropFeatures(Regularizer):
     """What both forms share: the depths, and the loss with the targets as they are."""
 
     drop_rate: float
-    layers: HiddenLayers = layers_hp(
+    layers: HiddenLayers = hidden_layers_hp(
         (2, 3, 4),
         "to drop at, all of them in every batch",
         source="ours: after stages 1, 2 and 3; the papers' places lie inside of dense layers, blocks and other nets",

@@ -50,7 +50,7 @@ class FeatureCutMix(Regularizer):
     layers: Layers = layers_hp(
         (1, 2, 3),
         "to draw from for each batch",
-        source="ours: the authors do not tell which they took",
+        source="ours: section 4.1.1 draws a layer for each batch and does not tell from which",
     )
 
     def training_loss(self, net: nn.Sequential, images: Tensor, targets: Tensor, step: Step) -> Tensor:

@@ -239,7 +239,8 @@ class PuzzleMix(Regularizer):
         blocks = fits[integer(0, len(fits), step.generator)]
         lam = beta(self.alpha, step.generator)
         perm = permutation(len(images), step.generator, images.device)
-        colours = images * images.new_tensor(step.std).view(1, -1, 1, 1)  # only differences count: no mean is added
+        std = torch.tensor(step.std).view(-1, 1, 1).to(images, non_blocking=True)
+        colours = images * std  # only differences count: no mean is added
         labels = graph_cut(*self.costs(colours, saliency, perm, lam, blocks))
         mask = labels.unsqueeze(1) / (self.n_labels - 1)
         own, partner = images, images.index_select(0, perm)

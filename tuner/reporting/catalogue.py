@@ -137,8 +137,9 @@ def legal_text(law: dict[str, Any]) -> str:
         case "null":
             return "none"
         case "array":
-            entries = law.get("items") or law.get("prefixItems", [{}])[0]
-            return f"list of {legal_text(entries)}"
+            entry = legal_text(law.get("items") or law["prefixItems"][0])
+            count = f"{law['minItems']} " if law.get("minItems") == law.get("maxItems", 0) else ""
+            return f"list of {count}{entry.replace('integer', 'integers', 1)}"
         case kind:
             return " ".join(filter(None, [kind, _bounds(law)]))
 

@@ -130,8 +130,7 @@ def fit(
 
 def measured(part: str, net: nn.Module, images: Images, data: Data, training: Training) -> Row:
     """Every metric of the net on one set of images, as `<part>_<metric>`."""
-    # Where training fits, four times the batch does too without the activations that a backward pass would need.
-    batches = images.batches(data, 4 * training.batch_size, train=False)
+    batches = images.batches(data, training.batch_size, train=False)
     return {f"{part}_{metric}": value for metric, value in evaluate(net, batches.epoch()).items()}
 
 
