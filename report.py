@@ -63,17 +63,18 @@ def sync(name: str | None = None, *, uri: str | None = None, storage: Path = STO
     storage
         The folder that holds the campaigns.
     """
-    from tuner.tracking import mirror  # no other command needs it
-    from tuner.tracking.address import shown_uri
+    # No other command needs it.
+    from tuner.tracking.address import server_of, ui_command
+    from tuner.tracking.mirror import sync as sync_campaign
+    from tuner.tracking.problem import TrackingError
 
     try:
-        count = mirror.sync(find(name, storage), uri)
-    except (UnknownCampaign, LedgerError):
-        raise
-    except Exception as error:  # whatever a server or a network may answer
-        print(shown_uri(f"MLflow was not reached: {type(error).__name__}: {error}"), file=sys.stderr)
+        synced = sync_campaign(find(name, storage), uri)
+    except TrackingError as error:
+        print(error, file=sys.stderr)
         sys.exit(2)
-    print(f"{count} records are in MLflow.")
+    print(f"{synced.records} records are in MLflow.")
+    print(f"{ui_command(synced.uri)}\n{server_of(synced.uri)}{synced.page}")
 
 
 def main(arguments: list[str] | None = None) -> None:

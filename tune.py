@@ -2,7 +2,8 @@
 
 import shlex
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,18 +17,33 @@ from tuner.campaign.campaign import Campaign
 from tuner.campaign.document import Document
 from tuner.campaign.faults import DocumentError
 from tuner.campaign.fold import Trial
+from tuner.campaign.folder import Folder
 from tuner.campaign.ledger import LedgerError
+from tuner.campaign.lock import AppendError, Lock
 from tuner.campaign.plan import plan
 from tuner.campaign.preflight import preflight
+from tuner.campaign.repair import repair
 
 DEFAULT = Path(__file__).parent / "campaigns" / "digits.yaml"
 
 app = App(name="tune.py", help="Tune regularizers under one budget, rerun the winners, and say honestly who won.")
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Opening:
+    """How a campaign is opened that another run holds, or whose ledger is damaged."""
+
+    take_over: Annotated[bool, Parameter(negative=(), show_default=False)] = False
+    """Go on with a campaign that another run holds, in its place: that one stops at its next record."""
+
+    repair: Annotated[bool, Parameter(negative=(), show_default=False)] = False
+    """Cut a damaged ledger off at its first damaged line, keep a copy, and run again what is lost."""
+
+
 @app.default
 @app.command
-def run(campaign: Path = DEFAULT) -> int:
+def run(campaign: Path = DEFAULT, *, opening: Opening | None = None) -> int:
     """Run a campaign; if it was begun before, go on with it.
 
     Parameters
@@ -35,11 +51,16 @@ def run(campaign: Path = DEFAULT) -> int:
     campaign
         The campaign document, a YAML file.
     """
-    return _run(reading.load(campaign), str(campaign))
+    return _run(reading.load(campaign), str(campaign), opening or Opening())
 
 
 @app.command
-def rerun(config: Path, *, seeds: Annotated[int | None, Parameter(validator=Number(gte=1))] = None) -> int:
+def rerun(
+    config: Path,
+    *,
+    seeds: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    opening: Opening | None = None,
+) -> int:
     """Train an exported configuration again.
 
     Parameters
@@ -49,7 +70,7 @@ def rerun(config: Path, *, seeds: Annotated[int | None, Parameter(validator=Numb
     seeds
         Train with the seeds 0, 1, ... up to this many; those of the file if not given.
     """
-    return _run(reading.load(config).with_seeds(seeds), str(config))
+    return _run(reading.load(config).with_seeds(seeds), str(config), opening or Opening())
 
 
 @app.command(name="list")
@@ -68,22 +89,34 @@ def list_(what: Literal["methods", "models", "datasets", "campaigns"]) -> None:
         console.print(entry)
 
 
-def _run(campaign_document: Document, file: str) -> int:
+def _run(document: Document, file: str, opening: Opening) -> int:
     console = Console()
-    facts = preflight(campaign_document, file)
-    campaign = Campaign.open(campaign_document, facts)
-    if torn := campaign.ledger.repaired_bytes:
-        console.print(f"The ledger ended in {torn} bytes of an unfinished line, which were cut off.", highlight=False)
-    try:
-        return _carry_out(campaign, file, console)
-    finally:
-        campaign.close()
+    facts = preflight(document, file)
+    ledger = Folder(document.folder).ledger
+    with closing(Lock(ledger, opening.take_over, lambda sentence: _tell(console, sentence))) as lock:
+        if opening.repair:
+            _tell(console, str(repair(ledger, lock) or f"{ledger} has no damaged line: nothing to repair."))
+        campaign = Campaign.open(document, facts, lock)
+        if torn := campaign.ledger.repaired_bytes:
+            _tell(console, f"The ledger ended in {torn} bytes of an unfinished line, which were cut off.")
+        try:
+            return _carry_out(campaign, file, console)
+        except Exception:
+            if failure := campaign.ledger.failure:  # Ray hands on no more than its text
+                raise failure from None
+            raise
+        finally:
+            campaign.close()
+
+
+def _tell(console: Console, sentence: str) -> None:
+    console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def _carry_out(campaign: Campaign, file: str, console: Console) -> int:
     # Imported here, so that a wrong document is refused at once.
     from tuner.reporting.show import show
-    from tuner.tracking.address import server_of, shown_uri, tracking_uri, ui_command
+    from tuner.tracking.address import server_of, shown_uri, sync_command, tracking_uri, ui_command
     from tuner.tracking.mirror import Mirror
 
     uri = tracking_uri(campaign.document, campaign.folder)
@@ -93,15 +126,12 @@ def _carry_out(campaign: Campaign, file: str, console: Console) -> int:
     show(campaign.folder, console)
     mirror.start()
     if mirror.drain():
-        console.print(f"MLflow   {ui_command(uri)}", soft_wrap=True, highlight=False)
-        console.print(f"         {server_of(uri)}{mirror.page}", soft_wrap=True, highlight=False)
+        _tell(console, f"MLflow   {ui_command(uri)}\n         {server_of(uri)}{mirror.page}")
     else:
-        console.print(
+        _tell(
+            console,
             f"MLflow   {shown_uri(uri)} does not have all of it yet: {mirror.error}\n"
-            f"         The ledger does. Later: uv run report.py sync {campaign.document.name}"
-            f" --storage {shlex.quote(str(campaign.folder.root.parent))}",
-            soft_wrap=True,
-            highlight=False,
+            f"         The ledger does. Later: {sync_command(campaign.document, campaign.folder, uri)}",
         )
     if interrupted:
         console.print(f"Interrupted; all is recorded. Go on with: uv run {shlex.join(sys.argv)}", soft_wrap=True)
@@ -148,7 +178,7 @@ def main() -> None:
         sys.exit(app())
     except (DocumentError, LedgerError) as refusal:
         Console(stderr=True).print(str(refusal), style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
+        sys.exit(1 if isinstance(refusal, AppendError) else 2)
 
 
 if __name__ == "__main__":

@@ -238,13 +238,23 @@ def test_other_images_under_the_same_name_are_refused(campaign):
         Campaign.open(campaign.document, Facts(50, 50, 1397, 10, (1, 8, 8), "others", "train", "validation", "test"))
 
 
-def test_a_ledger_of_another_format_is_refused(campaign):
+@pytest.mark.parametrize(
+    ("changed", "complaint"),
+    [
+        ({"format": 99}, "has format 99; this version reads format 1,.*commit abc"),
+        ({"kind": "extended"}, 'unknown kind "extended"; this version reads format 1'),
+        ({"kind": "class__"}, "unknown kind"),
+        ({"document": {"name": "small"}}, "a document whose dataset is not understood"),
+    ],
+)
+def test_a_ledger_of_another_version_is_refused_with_both_versions_and_what_to_do(campaign, changed, complaint):
     campaign.close()
     [opened] = [record for record, _ in read(campaign.folder.ledger)]
-    opened.pop("crc", None)
-    campaign.folder.ledger.write_bytes(encode({**opened, "format": 99}))
-    with pytest.raises(LedgerError, match="format 99"):
+    content = encode({**opened, "commit": "abc", **changed})
+    campaign.folder.ledger.write_bytes(content)
+    with pytest.raises(LedgerError, match=f"{complaint}.*another name"):
         Campaign.open(campaign.document, FACTS)
+    assert campaign.folder.ledger.read_bytes() == content
 
 
 def test_a_document_that_was_refused_before_its_first_trial_may_be_corrected(campaign, content):

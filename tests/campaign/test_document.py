@@ -177,10 +177,18 @@ def test_object_stores_are_refused_and_home_is_found(content, monkeypatch, tmp_p
     assert reading.check(content, "small.yaml").folder == tmp_path / "runs" / "small"
 
 
-def test_a_password_for_the_tracking_server_is_written_nowhere(content):
-    content["tracking"] = {"uri": "https://user:secret@host/path"}
-    written = reading.check(content, "small.yaml").as_yaml()
-    assert written["tracking"] == {"uri": "https://host/path"}
+@pytest.mark.parametrize(
+    ("uri", "written"),
+    [
+        ("https://user:secret@host/path", "https://host/path"),
+        ("postgresql://anna:se@cret@db/x?password=secret", "postgresql://db/x"),
+        ("https://host/path?token=secret", "https://host/path"),
+        ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
+    ],
+)
+def test_a_secret_of_the_tracking_server_is_written_nowhere(content, uri, written):
+    content["tracking"] = {"uri": uri}
+    assert reading.check(content, "small.yaml").as_yaml()["tracking"] == {"uri": written}
 
 
 def test_a_broken_test_set_is_found_before_the_search(content, tmp_path):

@@ -14,6 +14,7 @@ from tuner.campaign.document import Document, differences
 from tuner.campaign.fold import Decision, State, Trial, status_of
 from tuner.campaign.folder import Folder
 from tuner.campaign.ledger import FORMAT, Ledger, LedgerError, Listener, Record
+from tuner.campaign.lock import Lock
 from tuner.campaign.preflight import Facts
 from tuner.campaign.run import Run
 from tuner.training.streams import seed_of
@@ -42,15 +43,19 @@ class Campaign:
     stopping: bool = field(default=False, init=False)
 
     @classmethod
-    def open(cls, document: Document, facts: Facts) -> "Campaign":
+    def open(cls, document: Document, facts: Facts, lock: Lock | None = None) -> "Campaign":
         """Starts the campaign, or takes it up where its ledger ends.
 
+        Args:
+            document: the campaign's.
+            facts: of its data.
+            lock: on its ledger, and given back with the campaign; without one it is taken here.
         Raises:
             LedgerError: it is being run, its ledger is damaged or cannot be written, or it has trials of another
                 document or of other data.
         """
         folder = Folder(document.folder)
-        ledger = Ledger(folder.ledger)
+        ledger = Ledger(folder.ledger, lock)
         try:
             campaign = cls(folder, ledger, State.of(ledger.records))
             ledger.listen(campaign.state.apply)
@@ -154,7 +159,8 @@ class Campaign:
     def stop(self) -> None:
         """Asks running trials to save their position and return; nothing new is started."""
         self.stopping = True
-        self.folder.stop_file.touch()
+        if self.ledger.ours:  # else it would stop the run that has taken the campaign over
+            self.folder.stop_file.touch()
 
     def _record_rows(self, trial: Trial, rows: list[dict[str, Any]]) -> None:
         """All rows with one write: workers hand over at every rung, so no decision here waits for an earlier row."""

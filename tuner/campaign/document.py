@@ -185,10 +185,10 @@ class Document(_Part):
         return Path(self.storage).expanduser().absolute() / self.name
 
     def as_yaml(self) -> dict[str, Any]:
-        """The document as plain data that `check` turns back into it, without a password for the tracking server."""
+        """The document as plain data that `check` turns back into it, without the tracking server's secrets."""
         content = self.model_dump(mode="json", exclude_none=True)
         if self.tracking.uri:
-            content["tracking"]["uri"] = re.sub(r"//[^/@]*@", "//", self.tracking.uri)
+            content["tracking"]["uri"] = re.sub(r"(?<=://)[^/\s]\S*@|\?.*", "", self.tracking.uri)
         return content
 
 

@@ -10,12 +10,16 @@ Kinds of lines, each a fact that was true when it was written:
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from pydantic import ValidationError
 
 from tuner.campaign.document import Document
+from tuner.campaign.faults import path_of
 from tuner.campaign.ledger import FORMAT, LedgerError, Record
 from tuner.campaign.rungs import Rungs
 
+Kind = Literal["opened", "suggested", "attempt", "result", "ended"]
 Decision = Literal["continue", "stop", "audit", "complete"]
 Status = Literal["completed", "stopped", "audited", "diverged", "failed"]
 
@@ -75,6 +79,14 @@ def status_of(trial: Trial) -> Status | None:
     return None
 
 
+def _of_another_version(what: str, opened: Record) -> LedgerError:
+    return LedgerError(
+        f"This ledger has {what}; this version reads format {FORMAT}, with lines of the kinds "
+        f"{', '.join(get_args(Kind))}. Go on with the version that began the campaign (commit "
+        f"{opened.get('commit') or 'unknown'}), or give the campaign another name to begin anew. Nothing was changed."
+    )
+
+
 class State:
     """Everything that the ledger says so far."""
 
@@ -93,14 +105,24 @@ class State:
         return state
 
     def apply(self, record: Record) -> None:
-        """Folds one record in."""
+        """Folds one record in.
+
+        Raises:
+            LedgerError: it was written by a version of this code whose ledgers this one cannot read.
+        """
+        if record["kind"] not in get_args(Kind):
+            raise _of_another_version(f'a line of the unknown kind "{record["kind"]}"', self.opened)
         getattr(self, f"_{record['kind']}")(record)
 
     def _opened(self, record: Record) -> None:
         if record["format"] != FORMAT:
-            raise LedgerError(f"This ledger has format {record['format']}; this version reads format {FORMAT}.")
+            raise _of_another_version(f"format {record['format']}", record)
+        try:
+            self.document = Document.model_validate(record["document"])
+        except ValidationError as error:
+            place = path_of(error.errors()[0]["loc"])
+            raise _of_another_version(f"a document whose {place} is not understood", record) from None
         self.opened = record
-        self.document = Document.model_validate(record["document"])
         search = self.document.search
         rungs = search.rungs(self.document.training)
         self.rungs = {method.name: Rungs(rungs, search.reduction) for method in self.document.methods}

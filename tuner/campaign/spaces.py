@@ -31,9 +31,9 @@ class Range(BaseModel):
     @model_validator(mode="after")
     def _check_order(self):
         if not self.low < self.high:
-            raise ValueError(f"low must be less than high, got {self.low:g} and {self.high:g}")
+            raise ValueError(f"low must be less than high, got {self.low} and {self.high}")
         if self.log and self.low <= 0:
-            raise ValueError(f"a logarithmic range needs low above 0, got {self.low:g}")
+            raise ValueError(f"a logarithmic range needs low above 0, got {self.low}")
         return self
 
     @property

@@ -19,8 +19,33 @@ _SCALARS = [
 ]
 
 
+DEEPEST = 50
+"""How far lists and mappings may stand inside one another: PyYAML itself, and JSON, fail at some hundred."""
+
+
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: ClassVar[dict] = {}
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self._depth == DEEPEST:
+            raise yaml.composer.ComposerError(
+                problem=f"more than {DEEPEST} lists and mappings inside one another",
+                problem_mark=self.peek_event().start_mark,
+            )
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            # Deep at once: a list that holds itself is refused, and so is one that a mapping holds, as JSON would.
+            return super().construct_object(node, deep=True)
+        except (ValueError, KeyError, AttributeError) as error:  # of PyYAML's own constructors, as on `!!int x`
+            problem = f"{node.value!r:.80} is no {node.tag.rpartition(':')[2]}"
+            raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark) from error
 
 
 class _Dumper(yaml.SafeDumper):
@@ -46,6 +71,8 @@ def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
     return dict(zip(keys, (loader.construct_object(value, deep=True) for _, value in node.value), strict=True))
 
 
+for _tag in ("binary", "timestamp", "set", "omap", "pairs"):  # of which JSON has none
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _Loader.construct_undefined)
 _Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node)))
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
 

@@ -9,12 +9,13 @@ import os
 import threading
 from contextlib import closing
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from tuner.campaign import ledger
 from tuner.campaign.fold import State
 from tuner.campaign.folder import Folder
 from tuner.tracking.address import artifact_location, shown_uri, tracking_uri
+from tuner.tracking.problem import TrackingError, problem
 from tuner.tracking.view import CampaignView
 
 PERIOD = 5.0
@@ -23,20 +24,18 @@ PERIOD = 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds before the next try after a first failure, and after many: it doubles in between."""
 
+REQUEST_SECONDS = 10
+"""How long the thread waits for one answer. By hand one may wait as long as MLflow itself would, two minutes."""
+
 _SETTINGS = {
     # A request that MLflow itself repeats could create a run twice; the mirror's own next try looks first.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-
-
-class MirrorError(Exception):
-    """The ledger cannot be mirrored as things stand; the message says what to do."""
 
 
 class Mirror:
@@ -50,7 +49,7 @@ class Mirror:
     def __init__(self, folder: Folder, uri: str):
         self.error: str | None = None
         """The last problem, or None while all is well."""
-        self._copy = _Copy(folder, uri)
+        self._copy = _Copy(folder, uri, {**_SETTINGS, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(REQUEST_SECONDS)})
         self._ending = threading.Event()
         self._given_up = threading.Event()
         self._drained = False
@@ -66,10 +65,11 @@ class Mirror:
         if self._thread.ident is None:
             self._thread.start()
 
-    def drain(self, seconds: float = 30.0) -> bool:
+    def drain(self, seconds: float = 25.0) -> bool:
         """Waits until MLflow has all that is in the ledger now, and ends the thread; whether it got there in time.
 
         Call it behind the last record. Runs whose trials are open are shown as killed until the campaign goes on.
+        MLflow may keep a run from its exit for 30 s: the rest of the exit takes some of them.
         """
         self._ending.set()
         self._thread.join(seconds)
@@ -92,8 +92,7 @@ class Mirror:
                 except Exception as error:
                     # Whatever it is, training goes on, and so does the mirror as soon as it can.
                     self._copy.disconnect()
-                    # One line of it, and all of it: MLflow says last what happened.
-                    self.error = shown_uri(f"{type(error).__name__}: {' '.join(str(error).split())}")
+                    self.error = problem(error)
                     (self._given_up if ending else self._ending).wait(FIRST_PAUSE if ending else pause)
                     pause = min(2 * pause, LONGEST_PAUSE)
                 else:
@@ -102,33 +101,51 @@ class Mirror:
                     self._ending.wait(PERIOD)
 
 
-def sync(folder: Folder, uri: str | None = None) -> int:
-    """Mirrors a campaign's ledger now, to its own MLflow or to the one at `uri`; the number of records in it.
+class Synced(NamedTuple):
+    """What `sync` did: how many records are in which MLflow, and on which page behind its server's address."""
+
+    records: int
+    uri: str
+    page: str
+
+
+def sync(folder: Folder, uri: str | None = None) -> Synced:
+    """Mirrors a campaign's ledger now, to its own MLflow or to the one at `uri`.
 
     Raises:
-        MirrorError: another process mirrors it.
-        StoreError: its experiment was deleted.
-        mlflow.exceptions.MlflowException: MLflow does not answer, or refuses.
+        LedgerError: the ledger is empty or damaged.
+        TrackingError: another process mirrors it, or MLflow does not answer or refuses. What MLflow took stays there.
     """
-    if uri is None:
-        state = State.of(record for record, _ in ledger.read(folder.ledger))
-        if state.document is None:
-            raise ledger.LedgerError(f"{folder.ledger} is empty: the campaign was never begun.")
-        uri = tracking_uri(state.document, folder)
-    with closing(_Copy(folder, uri)) as copy:
-        copy.catch_up()
-        copy.close_open_runs()
-        return copy.records
+    state = State.of(record for record, _ in ledger.read(folder.ledger))
+    if state.document is None:
+        raise ledger.LedgerError(f"{folder.ledger} is empty: the campaign was never begun.")
+    uri = uri or tracking_uri(state.document, folder)
+    with closing(_Copy(folder, uri, _SETTINGS)) as copy:
+        try:
+            copy.catch_up()
+            copy.close_open_runs()
+        except (ledger.LedgerError, TrackingError):
+            raise
+        except Exception as error:  # whatever a server or a network may answer
+            raise TrackingError(
+                f"MLflow at {shown_uri(uri)} did not take all of it: {problem(error)}\n"
+                "What it took stays there; the same command adds the rest."
+            ) from None  # it may quote a password
+        return Synced(copy.records, uri, copy.page)
 
 
 class _Copy:
-    """What MLflow shows of one ledger. Each call may raise anything; then `disconnect`, and call again."""
+    """What MLflow shows of one ledger. Each call may raise anything; then `disconnect`, and call again.
 
-    def __init__(self, folder: Folder, uri: str):
+    `settings` are MLflow's own, by their names in the environment; what is set there already stays.
+    """
+
+    def __init__(self, folder: Folder, uri: str, settings: dict[str, str]):
         self.records = 0
         self.page: str | None = None
         self._folder = folder
         self._uri = uri
+        self._settings = settings
         self._view = CampaignView(folder)
         self._offset = 0
         self._changed: dict[str, None] = {}  # names of runs, in the order of their changes
@@ -176,7 +193,7 @@ class _Copy:
     def _connect(self) -> None:
         if self._lock is None:
             self._lock = _lock(self._folder)
-        for name, value in _SETTINGS.items():
+        for name, value in self._settings.items():
             os.environ.setdefault(name, value)
         # Behind its settings, some of which MLflow reads while it is imported; and that takes seconds.
         from tuner.tracking.store import Store
@@ -201,7 +218,7 @@ def _lock(folder: Folder) -> IO[str]:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
-        raise MirrorError(
+        raise TrackingError(
             f"{folder.root} is being mirrored to MLflow by another process, most likely by the run of this campaign. "
             "Wait for its end, and sync then if it says so."
         ) from None

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -14,10 +15,15 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_I
 from mlflow.utils.validation import (
     MAX_DATASET_DIGEST_SIZE,
     MAX_ENTITY_KEY_LENGTH,
+    MAX_EXPERIMENT_TAG_VAL_LENGTH,
     MAX_PARAM_VAL_LENGTH,
+    MAX_PARAMS_TAGS_PER_BATCH,
     MAX_TAG_VAL_LENGTH,
 )
 
+from tuner.tracking import schema
+from tuner.tracking.address import sqlite_file
+from tuner.tracking.problem import TrackingError
 from tuner.tracking.view import CampaignView, RunView, Step
 
 _RUN = "regtune.run"
@@ -26,9 +32,8 @@ _STEPS = "regtune.steps"
 _METRICS_PER_BATCH = 800
 """MLflow takes 1000 things in a batch: room for 100 parameters and 100 tags beside the metrics."""
 
-
-class StoreError(Exception):
-    """MLflow cannot show this campaign as things stand; the message says what to do."""
+_RUN_NAME_LENGTH = 250
+"""The width of MLflow's own column, which some databases insist on."""
 
 
 @dataclass
@@ -46,6 +51,15 @@ class _Shown:
         return int(self.tags.get(_STEPS, 0))
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """What is logged at once. `steps`: the last step whose metrics are all there behind it."""
+
+    metrics: list[Metric]
+    params: list[Param]
+    steps: int
+
+
 class Store:
     """An experiment that is brought, run by run, to what a `CampaignView` says; what is there already stays as it is.
 
@@ -54,11 +68,13 @@ class Store:
         view: the campaign; it has been opened.
         artifact_location: where a new experiment keeps its files; None leaves it to the server.
     Raises:
-        StoreError: the experiment was deleted in MLflow.
+        TrackingError: the experiment was deleted in MLflow.
         mlflow.exceptions.MlflowException: everything else, a server that does not answer included.
     """
 
     def __init__(self, uri: str, view: CampaignView, artifact_location: str | None):
+        if file := sqlite_file(uri):
+            schema.make(file)
         self._client = MlflowClient(tracking_uri=uri)
         self._identity = view.identity
         self._dataset = _dataset_input(*view.dataset)
@@ -76,11 +92,9 @@ class Store:
         if not shown.complete:
             self._client.log_inputs(shown.id, [self._dataset])
             params = [Param(_key(name), value[:MAX_PARAM_VAL_LENGTH]) for name, value in view.params.items()]
-        for steps in _batches(news):
+        for batch in _batches(news, params, shown.steps):
             # MLflow stores a batch's tags behind its metrics, so that the last step is never ahead of them.
-            last = {_STEPS: str(steps[-1].number)} if steps else {}
-            self._log(shown, _metrics(steps), params, {**_cut(view.tags), **last})
-            params = []
+            self._log(shown, batch, {**_cut(view.tags), _STEPS: str(batch.steps)})
         shown.complete = True
         if view.status != shown.status:
             self._set_status(shown, view)
@@ -97,9 +111,11 @@ class Store:
     def _open_experiment(self, view: CampaignView, artifact_location: str | None) -> str:
         experiment = self._client.get_experiment_by_name(view.name)
         if experiment is None:
-            return self._client.create_experiment(view.name, artifact_location, {MLFLOW_RUN_NOTE: view.note})
+            return self._client.create_experiment(
+                view.name, artifact_location, {MLFLOW_RUN_NOTE: view.note[:MAX_EXPERIMENT_TAG_VAL_LENGTH]}
+            )
         if experiment.lifecycle_stage != "active":
-            raise StoreError(
+            raise TrackingError(
                 f'The MLflow experiment "{view.name}" was deleted but not yet removed, so nothing can be added to it. '
                 f"Restore it (mlflow experiments restore --experiment-id {experiment.experiment_id}), "
                 "or remove it for good (mlflow gc)."
@@ -138,13 +154,14 @@ class Store:
         tags = {**self._identity, _RUN: view.name, **_cut(view.tags)}
         if view.parent is not None:
             tags[MLFLOW_PARENT_RUN_ID] = self._runs[view.parent].id
-        run = self._client.create_run(self.experiment, view.start, tags, view.name)
+        run = self._client.create_run(self.experiment, view.start, tags, view.name[:_RUN_NAME_LENGTH])
         self._runs[view.name] = _Shown(run.info.run_id, run.info.status, tags)
         return self._runs[view.name]
 
-    def _log(self, shown: _Shown, metrics: list[Metric], params: list[Param], tags: dict[str, str]) -> None:
+    def _log(self, shown: _Shown, batch: _Batch, tags: dict[str, str]) -> None:
         changed = {name: value for name, value in tags.items() if shown.tags.get(name) != value}
-        self._client.log_batch(shown.id, metrics, params, [RunTag(name, value) for name, value in changed.items()])
+        new_tags = [RunTag(name, value) for name, value in changed.items()]
+        self._client.log_batch(shown.id, batch.metrics, batch.params, new_tags)
         shown.tags |= changed
 
     def _set_status(self, shown: _Shown, view: RunView) -> None:
@@ -162,26 +179,27 @@ def _dataset_input(name: str, digest: str, profile: dict) -> DatasetInput:
     )
 
 
-def _batches(steps: list[Step]) -> list[list[Step]]:
-    """Whole steps in their order, few enough metrics in each batch; one empty batch where there are no steps."""
-    batches: list[list[Step]] = [[]]
-    room = _METRICS_PER_BATCH
-    for step in steps:
-        if batches[-1] and len(step.metrics) > room:
-            batches.append([])
-            room = _METRICS_PER_BATCH
-        batches[-1].append(step)
-        room -= len(step.metrics)
-    return batches
+def _batches(steps: list[Step], params: list[Param], done: int) -> Iterator[_Batch]:
+    """What is to be logged behind step `done`, in parts that MLflow takes; one empty part where there is nothing."""
+    metrics = [
+        Metric(_key(name), value, step.time, step.number) for step in steps for name, value in step.metrics.items()
+    ]
+    last = steps[-1].number if steps else done
+    parts = zip_longest(
+        _parts(metrics, _METRICS_PER_BATCH) or [[]], _parts(params, MAX_PARAMS_TAGS_PER_BATCH), fillvalue=[]
+    )
+    for number, (some_metrics, some_params) in enumerate(parts, start=1):
+        left = metrics[number * _METRICS_PER_BATCH :]
+        yield _Batch(some_metrics, some_params, left[0].step - 1 if left else last)
 
 
-def _metrics(steps: list[Step]) -> list[Metric]:
-    return [Metric(_key(name), value, step.time, step.number) for step in steps for name, value in step.metrics.items()]
+def _parts(things: list, size: int) -> list[list]:
+    return [things[start : start + size] for start in range(0, len(things), size)]
 
 
 def _key(name: str) -> str:
-    """A name that MLflow takes."""
-    return re.sub(r"[^A-Za-z0-9_\-. :/]", "_", name)[:MAX_ENTITY_KEY_LENGTH]
+    """A name that MLflow takes. It takes "/" too, but not wherever it stands."""
+    return re.sub(r"[^\w\-. :]", "_", name)[:MAX_ENTITY_KEY_LENGTH]
 
 
 def _cut(tags: dict[str, str]) -> dict[str, str]:
