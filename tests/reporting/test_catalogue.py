@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def printed(what: str) -> str:
-    console = Console(width=400, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=400, record=True, file=StringIO())
     for entry in LISTS[what]():
         console.print(entry)
     return "\n".join(line.rstrip() for line in console.export_text().splitlines())
