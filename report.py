@@ -84,6 +84,14 @@ def main(arguments: list[str] | None = None) -> None:
     except (UnknownCampaign, LedgerError) as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except OSError as error:  # a full disk, or a folder that is not ours to write to
+        place, reason = error.filename or "A file", error.strerror or error
+        print(
+            f"{place} cannot be used: {reason}. The ledger is as it was. Make room, or the folder writable, and repeat "
+            "the command.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
 
 
 if __name__ == "__main__":

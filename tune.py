@@ -23,6 +23,7 @@ from tuner.campaign.lock import AppendError, Lock
 from tuner.campaign.plan import plan
 from tuner.campaign.preflight import preflight
 from tuner.campaign.repair import repair
+from tuner.campaign.storage import check_storage
 
 DEFAULT = Path(__file__).parent / "campaigns" / "digits.yaml"
 
@@ -41,17 +42,22 @@ class Opening:
     """Cut a damaged ledger off at its first damaged line, keep a copy, and run again what is lost."""
 
 
+Address = Annotated[str | None, Parameter(env_var="RAY_ADDRESS", show_default=False)]
+
+
 @app.default
 @app.command
-def run(campaign: Path = DEFAULT, *, opening: Opening | None = None) -> int:
+def run(campaign: Path = DEFAULT, *, address: Address = None, opening: Opening | None = None) -> int:
     """Run a campaign; if it was begun before, go on with it.
 
     Parameters
     ----------
     campaign
         The campaign document, a YAML file.
+    address
+        The Ray cluster to join: auto, or HOST:PORT of its head. Without one, a Ray of this run's own is started.
     """
-    return _run(reading.load(campaign), str(campaign), opening or Opening())
+    return _run(reading.load(campaign), str(campaign), address, opening or Opening())
 
 
 @app.command
@@ -59,6 +65,7 @@ def rerun(
     config: Path,
     *,
     seeds: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    address: Address = None,
     opening: Opening | None = None,
 ) -> int:
     """Train an exported configuration again.
@@ -69,8 +76,10 @@ def rerun(
         A file that `report.py export` or a campaign wrote.
     seeds
         Train with the seeds 0, 1, ... up to this many; those of the file if not given.
+    address
+        The Ray cluster to join, as for run.
     """
-    return _run(reading.load(config).with_seeds(seeds), str(config), opening or Opening())
+    return _run(reading.load(config).with_seeds(seeds), str(config), address, opening or Opening())
 
 
 @app.command(name="list")
@@ -89,9 +98,11 @@ def list_(what: Literal["methods", "models", "datasets", "campaigns"]) -> None:
         console.print(entry)
 
 
-def _run(document: Document, file: str, opening: Opening) -> int:
+def _run(document: Document, file: str, address: str | None, opening: Opening) -> int:
     console = Console()
+    address = None if address in (None, "", "local") else address
     facts = preflight(document, file)
+    check_storage(document, facts, file, shared=address is not None)
     ledger = Folder(document.folder).ledger
     with closing(Lock(ledger, opening.take_over, lambda sentence: _tell(console, sentence))) as lock:
         if opening.repair:
@@ -100,7 +111,7 @@ def _run(document: Document, file: str, opening: Opening) -> int:
         if torn := campaign.ledger.repaired_bytes:
             _tell(console, f"The ledger ended in {torn} bytes of an unfinished line, which were cut off.")
         try:
-            return _carry_out(campaign, file, console)
+            return _carry_out(campaign, file, console, address)
         except Exception:
             if failure := campaign.ledger.failure:  # Ray hands on no more than its text
                 raise failure from None
@@ -113,7 +124,7 @@ def _tell(console: Console, sentence: str) -> None:
     console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
-def _carry_out(campaign: Campaign, file: str, console: Console) -> int:
+def _carry_out(campaign: Campaign, file: str, console: Console, address: str | None) -> int:
     # Imported here, so that a wrong document is refused at once.
     from tuner.reporting.show import show
     from tuner.tracking.address import server_of, shown_uri, sync_command, tracking_uri, ui_command
@@ -122,8 +133,11 @@ def _carry_out(campaign: Campaign, file: str, console: Console) -> int:
     uri = tracking_uri(campaign.document, campaign.folder)
     mirror = Mirror(campaign.folder, uri)
     complete = next_step(campaign.state, set()) == "done"
-    interrupted = None if complete else _train(campaign, mirror, file, console)
-    show(campaign.folder, console)
+    interrupted = None if complete else _train(campaign, mirror, file, console, address)
+    try:
+        show(campaign.folder, console)
+    except OSError as error:  # no room: what it would show is in the ledger
+        _tell(console, f"The report cannot be written: {error}. Later: uv run report.py {campaign.document.name}")
     mirror.start()
     if mirror.drain():
         _tell(console, f"MLflow   {ui_command(uri)}\n         {server_of(uri)}{mirror.page}")
@@ -136,6 +150,9 @@ def _carry_out(campaign: Campaign, file: str, console: Console) -> int:
     if interrupted:
         console.print(f"Interrupted; all is recorded. Go on with: uv run {shlex.join(sys.argv)}", soft_wrap=True)
         return 128 + interrupted
+    if campaign.obstacle:
+        _tell(console, f"Stopped: {campaign.obstacle}\nAll is recorded. Once that is mended, the same command goes on.")
+        return 1
     return 1 if any(map(_went_wrong, campaign.state.trials.values())) or _without_choice(campaign) else 0
 
 
@@ -150,11 +167,13 @@ def _without_choice(campaign: Campaign) -> bool:
     return bool(searched) and any(state.best(method.name) is None for method in campaign.document.methods)
 
 
-def _train(campaign: Campaign, mirror, file: str, console: Console) -> int | None:
+def _train(campaign: Campaign, mirror, file: str, console: Console, address: str | None) -> int | None:
     """Trains all that is left; the number of the signal that stopped it, if one did."""
     from tuner.reporting.plan_table import print_plan
     from tuner.reporting.progress import Progress
     from tuner.search import driver
+    from tuner.search.session import OWN
+    from tuner.search.shared_storage import check_nodes
 
     document = campaign.document
     progress = Progress(campaign.state, console)
@@ -164,10 +183,13 @@ def _train(campaign: Campaign, mirror, file: str, console: Console) -> int | Non
         mirror.start()
         showing.enter_context(progress)
 
-    with driver.ray_session(), ExitStack() as showing:
+    with driver.ray_session(address or OWN), ExitStack() as showing:
+        if address:
+            check_nodes(document, campaign.facts, file)
         campaign.listen(progress.listener)
+        campaign.listen(lambda record: [_tell(console, note) for note in record.get("notes", ())])
         try:
-            driver.execute(campaign, file, begin)
+            driver.execute(campaign, file, begin, tell=lambda sentence: _tell(console, sentence))
         except driver.Interrupted as stopped:
             return stopped.signal
     return None

@@ -13,7 +13,7 @@ from tuner.datasets.base import Data
 from tuner.datasets.image_set import CropAndFlip, ImageSet
 from tuner.models import PreActResNet18
 from tuner.regularizers import get
-from tuner.training.checkpoint import KEPT, Checkpoints
+from tuner.training.checkpoint import KEPT, Checkpoints, SaveError
 from tuner.training.fit import fit
 from tuner.training.settings import Training
 
@@ -187,7 +187,7 @@ def test_a_full_disk_is_told_with_its_path_and_the_last_checkpoint_stays(tmp_pat
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))  # a file that cannot grow, as on a full disk
     try:
-        with pytest.raises(OSError, match="bytes free") as full:
+        with pytest.raises(SaveError, match="bytes free") as full:
             checkpoints.save({"run": "a", "step": 2, "tensor": torch.zeros(100_000)}, step=2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -197,9 +197,64 @@ def test_a_full_disk_is_told_with_its_path_and_the_last_checkpoint_stays(tmp_pat
     assert checkpoints.load("a")["step"] == 1
 
 
-def test_what_a_killed_save_left_is_no_checkpoint(tmp_path):
-    Checkpoints(tmp_path).save({"run": "a", "step": 1}, step=1)
-    (tmp_path / "unfinished.tmp").write_bytes(b"half a checkpoint")
-    assert Checkpoints(tmp_path).load("a")["step"] == 1
-    Checkpoints(tmp_path).save({"run": "a", "step": 2}, step=2)
-    assert not (tmp_path / "unfinished.tmp").exists()
+def test_what_a_killed_save_left_is_no_checkpoint_and_is_removed(tmp_path):
+    for folder in ("attempt-1", "attempt-2"):
+        Checkpoints(tmp_path / folder).save({"run": "a", "step": 1}, step=1)
+        (tmp_path / folder / "unfinished.tmp").write_bytes(b"half a checkpoint")
+    checkpoints = Checkpoints(tmp_path / "attempt-2", also=[tmp_path / "attempt-1"])
+    assert checkpoints.load("a")["step"] == 1
+    assert checkpoints.passed_over == []
+    assert not list(tmp_path.rglob("unfinished.tmp"))
+
+
+def test_what_is_passed_over_is_told_with_the_reason(tmp_path):
+    for run, step in (("a", 1), ("a", 2), ("b", 3)):
+        Checkpoints(tmp_path).save({"run": run, "step": step}, step)
+    checkpoints = Checkpoints(tmp_path)
+    (tmp_path / "step-000000000002.ckpt").write_bytes(b"")
+    assert checkpoints.load("a") is None  # only two are kept
+    assert [sentence.removeprefix(f"{tmp_path}/") for sentence in checkpoints.passed_over] == [
+        "step-000000000003.ckpt is of another run and passed over: it is of b, this is a",
+        "step-000000000002.ckpt is damaged and passed over: its first line does not hold the checksum of the rest",
+    ]
+
+
+def test_the_checkpoints_of_earlier_attempts_go_once_this_one_has_enough_of_its_own(tmp_path):
+    earlier = Checkpoints(tmp_path / "attempt-1")
+    for step in (1, 2):
+        earlier.save({"run": "a", "step": step}, step)
+    checkpoints = Checkpoints(tmp_path / "attempt-2", also=[tmp_path / "attempt-1"])
+    checkpoints.save({"run": "a", "step": 3}, step=3)
+    assert len(list(tmp_path.rglob("*.ckpt"))) == 3
+    checkpoints.save({"run": "a", "step": 4}, step=4)
+    assert sorted(path.name for path in tmp_path.rglob("*.ckpt")) == [
+        "step-000000000003.ckpt",
+        "step-000000000004.ckpt",
+    ]
+
+
+class Bomb:
+    """What a pickle can hold: a call that is made when it is read."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_checkpoint_that_would_execute_something_is_passed_over_though_its_checksum_holds(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save({"run": "a", "step": 1}, step=1)
+    checkpoints.save({"run": "a", "step": 2, "bomb": Bomb(tmp_path / "exploded")}, step=2)
+    assert checkpoints.load("a")["step"] == 1
+    assert "step-000000000002.ckpt is damaged" in checkpoints.passed_over[0]
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"step": 2}, 7], ids=["list", "no run", "number"])
+def test_a_whole_file_that_is_no_checkpoint_is_passed_over(tmp_path, content):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save({"run": "a", "step": 1}, step=1)
+    checkpoints.save(content, step=2)
+    assert checkpoints.load("a")["step"] == 1

@@ -82,6 +82,19 @@ def test_its_catalogue_has_everything_with_a_test_that_exists():
         assert all((ROOT / test).exists() for test in tests), name
 
 
+FAULTS = README.split("## What happens when something breaks")[1].split("\n## ")[0]
+
+
+def test_its_faults_have_tests_that_exist_and_its_fault_tests_are_all_there():
+    links = re.findall(r"^\|[^|]+\|[^|]+\|([^|]+)\|$", FAULTS, re.MULTILINE)[2:]
+    named = [re.findall(r"`(tests/[\w/]+\.py)`", link) for link in links]
+    assert all(named)
+    paths = {path for row in named for path in row}
+    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+    written = {str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "faults").glob("test_*.py")}
+    assert written <= paths, "a fault that is tested and not told"
+
+
 def test_every_path_in_its_tree_exists():
     tree = re.findall(r"^(\s*)([\w.]+/?)\s{2,}", README.split("## What is where")[1], re.MULTILINE)
     for indent, name in tree:

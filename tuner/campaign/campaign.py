@@ -4,6 +4,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +32,7 @@ class Report:
     rows: Sequence[dict[str, Any]] = ()
     status: Literal["running", "interrupted", "diverged", "failed"] = "running"
     error: dict[str, str] | None = None
+    notes: Sequence[str] = ()  # checkpoints that were passed over
 
 
 @dataclass
@@ -41,6 +43,8 @@ class Campaign:
     ledger: Ledger
     state: State
     stopping: bool = field(default=False, init=False)
+    obstacle: str | None = field(default=None, init=False)
+    """Why a worker could not go on though nothing is wrong with its trial: no room for its checkpoint."""
 
     @classmethod
     def open(cls, document: Document, facts: Facts, lock: Lock | None = None) -> "Campaign":
@@ -141,12 +145,16 @@ class Campaign:
         if trial.ended or report.attempt < trial.attempt:
             return False
         if report.attempt > trial.attempt:
-            self.ledger.append({"kind": "attempt", "trial": trial.id, "attempt": report.attempt})
+            notes = {"notes": list(report.notes)} if report.notes else {}
+            self.ledger.append({"kind": "attempt", "trial": trial.id, "attempt": report.attempt, **notes})
         self._record_rows(trial, [row for row in report.rows if row["epoch"] > trial.epoch])
         if status := status_of(trial):
             self._end(trial, status)
         elif report.status == "interrupted":
             self.stopping = True  # whoever made the stop file: handing the trial out again would only meet it again
+            if report.error and self.obstacle is None:
+                self.obstacle = report.error["message"]
+                self.stop()
         elif report.status in ("diverged", "failed"):
             self._end(trial, report.status, report.error)
         return report.status == "running" and not trial.ended
@@ -160,7 +168,8 @@ class Campaign:
         """Asks running trials to save their position and return; nothing new is started."""
         self.stopping = True
         if self.ledger.ours:  # else it would stop the run that has taken the campaign over
-            self.folder.stop_file.touch()
+            with suppress(OSError):  # a full disk may have no room for a name either; then nothing new is started
+                self.folder.stop_file.touch()
 
     def _record_rows(self, trial: Trial, rows: list[dict[str, Any]]) -> None:
         """All rows with one write: workers hand over at every rung, so no decision here waits for an earlier row."""

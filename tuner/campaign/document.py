@@ -116,9 +116,14 @@ class Resources(_Part):
     max_concurrent: Annotated[int, Field(ge=1)] | None = Field(
         None, description="trials at once; all that fit if empty"
     )
+    custom: dict[str, Annotated[float, Field(gt=0)]] = Field({}, description="amounts of Ray's custom resources")
 
     @model_validator(mode="after")
     def _check_gpu(self):
+        if own := {"cpu", "gpu"} & {label.lower() for label in self.custom}:
+            raise ValueError(
+                f"custom: {', '.join(sorted(own))} is no custom resource; write it beside `custom`, as cpu or gpu"
+            )
         if self.gpu > 1:
             raise ValueError(
                 f"gpu: {self.gpu:g} asks for more than one GPU a trial, but a trial trains on one device and the "

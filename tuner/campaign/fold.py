@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from tuner.campaign.document import Document
 from tuner.campaign.faults import path_of
+from tuner.campaign.folder import names_an_entry
 from tuner.campaign.ledger import FORMAT, LedgerError, Record
 from tuner.campaign.rungs import Rungs
 
@@ -87,6 +88,16 @@ def _of_another_version(what: str, opened: Record) -> LedgerError:
     )
 
 
+def _refuse_path(what: str, name: object) -> None:
+    """What becomes a file's or a folder's name must not lead out of the campaign's folder, where it is deleted, too."""
+    if not names_an_entry(name):
+        raise LedgerError(
+            f"This ledger names the {what} {name!r}. Files are written and deleted under that name, so it has to be "
+            "one file name, without / and \\ and neither . nor ..: no version writes such a line, somebody else did. "
+            "Nothing was changed. Restore the ledger from a copy, or give the campaign another name to begin anew."
+        )
+
+
 class State:
     """Everything that the ledger says so far."""
 
@@ -108,7 +119,8 @@ class State:
         """Folds one record in.
 
         Raises:
-            LedgerError: it was written by a version of this code whose ledgers this one cannot read.
+            LedgerError: it was written by a version of this code whose ledgers this one cannot read, or names a path
+                where a name has to be.
         """
         if record["kind"] not in get_args(Kind):
             raise _of_another_version(f'a line of the unknown kind "{record["kind"]}"', self.opened)
@@ -122,12 +134,15 @@ class State:
         except ValidationError as error:
             place = path_of(error.errors()[0]["loc"])
             raise _of_another_version(f"a document whose {place} is not understood", record) from None
+        for method in self.document.methods:
+            _refuse_path("method", method.name)
         self.opened = record
         search = self.document.search
         rungs = search.rungs(self.document.training)
         self.rungs = {method.name: Rungs(rungs, search.reduction) for method in self.document.methods}
 
     def _suggested(self, record: Record) -> None:
+        _refuse_path("trial", record["trial"])
         self.trials[record["trial"]] = Trial(
             id=record["trial"],
             method=record["method"],

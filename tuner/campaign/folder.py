@@ -43,6 +43,11 @@ class Folder:
         return self.root / "stop"
 
 
+def names_an_entry(name: object) -> bool:
+    """Whether a folder can hold something of this name: no path that leads out of the folder, or deeper into it."""
+    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\\0")
+
+
 def last_campaign(storage: Path) -> Folder | None:
     """The campaign whose ledger was written last."""
     ledgers = sorted(storage.glob("*/ledger.jsonl"), key=lambda path: path.stat().st_mtime)

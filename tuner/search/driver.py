@@ -1,6 +1,5 @@
 """One Ray Tune run that carries a campaign: searches and final trials of all methods, on workers that are reused."""
 
-import logging
 import os
 import shutil
 import signal
@@ -8,24 +7,23 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import ray
 from ray import tune
 
 from tuner.campaign.campaign import Campaign
-from tuner.campaign.document import Resources
-from tuner.campaign.faults import DocumentError, Fault
+from tuner.search.nodes import Room, workers
 from tuner.search.probe import Probe
 from tuner.search.scheduler import LedgerScheduler
-from tuner.search.searcher import LedgerSearcher
+from tuner.search.searcher import WORKER_DEATHS, LedgerSearcher
+from tuner.search.session import ray_session
 from tuner.search.trainable import CampaignTrainable
 
-WORKER_DEATHS = 3
-"""How often a trial may lose its worker before it is given up."""
+__all__ = ["Interrupted", "execute", "ray_session"]
 
 _QUIET_TUNE = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the new reporter prints even when it is told to be silent
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger is the record
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Ray's own snapshots are never read
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",  # the searcher itself hands out no more than there is room for
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # a signal stops the campaign, which then ends Ray's run
 }
 
@@ -38,38 +36,19 @@ class Interrupted(Exception):
         self.signal = number
 
 
-@contextmanager
-def ray_session() -> Iterator[None]:
-    """A Ray of our own on this machine: no dashboard, nothing of its output on the screen."""
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # a trial without a GPU sees none
-    ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def workers(resources: Resources, file: str) -> int:
-    """Trials that run at once on what Ray has; raises DocumentError if not even one fits."""
-    have = ray.cluster_resources()
-    fits = [have.get(kind, 0) / asked for kind, asked in (("CPU", resources.cpu), ("GPU", resources.gpu)) if asked]
-    count = int(min(fits))
-    if count < 1:
-        sentence = (
-            f"a trial asks for {resources.cpu:g} CPUs and {resources.gpu:g} GPUs, but there are only "
-            f"{have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs; ask for less."
-        )
-        raise DocumentError([Fault(file, "resources", sentence)])
-    return min(count, resources.max_concurrent or count)
-
-
-def execute(campaign: Campaign, file: str, when_probed: Callable[[dict[str, float], int], None]) -> None:
+def execute(
+    campaign: Campaign,
+    file: str,
+    when_probed: Callable[[dict[str, float], int], None],
+    tell: Callable[[str], None] = print,
+) -> None:
     """Runs what the campaign still has to run.
 
     Args:
         campaign: opened, and not yet complete.
         file: where its document came from, for the faults that only a worker finds.
         when_probed: called before the first trial with the seconds of a step of each method, and the number of workers.
+        tell: takes a sentence for the screen, where the nodes come and go.
     Raises:
         DocumentError: there is no room for a trial, or a method failed on its first batches; no trial was started.
         Interrupted: a signal stopped it; all is recorded, and the running trials have saved their position.
@@ -78,14 +57,14 @@ def execute(campaign: Campaign, file: str, when_probed: Callable[[dict[str, floa
     resources = campaign.document.resources
     concurrent = workers(resources, file)
     probe = Probe(campaign.document, concurrent, lambda seconds: when_probed(seconds, concurrent))
+    room = Room(resources, tell)
     scratch = tempfile.mkdtemp(prefix="regtune-")
     tuner = tune.Tuner(
-        tune.with_resources(CampaignTrainable, {"cpu": resources.cpu, "gpu": resources.gpu}),
+        tune.with_resources(CampaignTrainable, {"cpu": resources.cpu, "gpu": resources.gpu, **resources.custom}),
         tune_config=tune.TuneConfig(
-            search_alg=LedgerSearcher(campaign, probe),
+            search_alg=LedgerSearcher(campaign, probe, room),
             scheduler=LedgerScheduler(campaign, probe),
             num_samples=-1,
-            max_concurrent_trials=concurrent,
             reuse_actors=True,
             trial_name_creator=lambda trial: trial.config["trial"],
             trial_dirname_creator=lambda trial: f"{trial.config['trial']}-{trial.trial_id}",
@@ -94,7 +73,8 @@ def execute(campaign: Campaign, file: str, when_probed: Callable[[dict[str, floa
             storage_path=scratch,
             name="tune",
             verbose=0,
-            failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS),
+            callbacks=[room],
+            failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS - 1),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )

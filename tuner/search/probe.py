@@ -5,13 +5,13 @@ trial comes, the workers are warm.
 """
 
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 from tuner.campaign.document import Document, Method
 from tuner.campaign.faults import DocumentError, Fault
 from tuner.campaign.run import Run
+from tuner.search.failure import failure_of
 
 FEWEST_STEPS, SECONDS = 4, 0.5
 """Each method takes so many steps at least, and goes on for so long: the first step warms up, the fastest counts."""
@@ -94,6 +94,6 @@ def _measure(run: Run, device: str) -> float | str:
     try:
         for _ in run.rows(device, should_stop=enough):
             pass
-    except Exception:
-        return traceback.format_exc()
+    except Exception as error:
+        return failure_of(error, run.training.batch_size)["traceback"]
     return min((after - before for before, after in pairwise(ticks[1:])), default=0.0)

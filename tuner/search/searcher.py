@@ -1,5 +1,7 @@
 """Ray's searcher interface over a campaign: Ray asks here for the next trial."""
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -13,12 +15,22 @@ from tuner.search import sampler
 from tuner.search.probe import Probe
 from tuner.search.trainable import assignment
 
+WORKER_DEATHS = 3
+"""A trial that loses so many workers is given up."""
+
 
 class LedgerSearcher(Searcher):
-    """Hands out what the agenda says. A suggestion is in the ledger before Ray hears of it."""
+    """Hands out what the agenda says. A suggestion is in the ledger before Ray hears of it.
 
-    def __init__(self, campaign: Campaign, probe: Probe):
+    Args:
+        campaign: that is run.
+        probe: what is tried before its first trial.
+        room: how many trials may be out at this moment; any number if not given.
+    """
+
+    def __init__(self, campaign: Campaign, probe: Probe, room: Callable[[], float] = lambda: math.inf):
         super().__init__()
+        self._room = room
         self._campaign = campaign
         self._probe = probe
         self._probed: dict[str, dict[str, Run]] = {}  # Ray's trial id -> what it tries
@@ -28,6 +40,8 @@ class LedgerSearcher(Searcher):
         """The assignment of Ray trial `trial_id`; None to be asked again later, FINISHED when nothing is left."""
         if self._campaign.stopping or self._probe.failed:
             return Searcher.FINISHED
+        if len(self._probed) + len(self._carried) >= self._room():
+            return None
         if share := self._probe.next_share():
             self._probed[trial_id] = share
             return {"trial": f"probe-{len(self._probed)}", "probe": share}
@@ -67,7 +81,11 @@ class LedgerSearcher(Searcher):
             return
         trial = self._carried.pop(trial_id)
         if error:
-            self._campaign.lost(trial, "Its workers died again and again; the last checkpoint is kept.")
+            self._campaign.lost(
+                trial,
+                f"{WORKER_DEATHS} worker processes died over it, one after the other. Where the machine ran out of "
+                "memory, try a smaller batch_size, or a smaller resources.max_concurrent.",
+            )
 
     def on_trial_result(self, trial_id: str, result: dict) -> None:
         """The scheduler has recorded it already."""

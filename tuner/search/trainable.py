@@ -1,8 +1,8 @@
 """What a Ray worker runs for a campaign: one trial after the other, in the same process."""
 
 import math
+import socket
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -14,8 +14,10 @@ from ray import tune
 from tuner.campaign.campaign import Campaign, Report
 from tuner.campaign.fold import Trial
 from tuner.campaign.run import Run
+from tuner.search import watch
+from tuner.search.failure import failure_of
 from tuner.search.probe import measure
-from tuner.training.checkpoint import Checkpoints
+from tuner.training.checkpoint import Checkpoints, SaveError
 
 REPORT_SECONDS = 1.0
 """Epochs shorter than this are handed over together: each hand-over costs the driver some milliseconds."""
@@ -28,6 +30,7 @@ def assignment(campaign: Campaign, trial: Trial) -> dict[str, Any]:
     """The config of a Ray trial: all that a worker needs, as plain data."""
     return {
         "trial": trial.id,
+        "attempt": trial.attempt,
         "run": campaign.run_of(trial).model_dump(mode="json"),
         "folder": str(campaign.folder.trial(trial.id)),
         "stop_file": str(campaign.folder.stop_file),
@@ -45,47 +48,61 @@ class CampaignTrainable(tune.Trainable):
     it never raises, so that Ray's failure counter is left for workers that die."""
 
     def setup(self, config: dict[str, Any]) -> None:
+        self._watch = watch.start()
+        self._begin(config)
+
+    def _begin(self, config: dict[str, Any]) -> None:
         self._assignment = config
         self._rows: Iterator[dict[str, Any]] | None = None
         if "probe" in config:
             return
-        self._attempt, folders = _claim(Path(config["folder"]))
-        self._checkpoints = Checkpoints(folders[-1], also=folders[:-1])
+        folder = Path(config["folder"])
+        self._attempt, self._unclaimed = _claim(folder, config["attempt"])
+        *earlier, own = (_attempt_folder(folder, attempt) for attempt in range(1, self._attempt + 1))
+        self._checkpoints = Checkpoints(own, also=earlier)
+        self._watch.next_attempt = _attempt_folder(folder, self._attempt + 1)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.cleanup()
-        self.setup(new_config)
+        self._begin(new_config)
         return True
 
     def cleanup(self) -> None:
         if self._rows is not None:
             self._rows.close()
+        torch.cuda.empty_cache()  # what this process keeps, the others on its GPU lack
 
     def step(self) -> dict[str, Any]:
         # Ray flattens dictionaries, but not what is in a list.
         if "probe" in self._assignment:
             return {"probe": [measure(self._assignment["probe"], device())]}
-        return {"report": [asdict(Report(self._assignment["trial"], self._attempt, *self._train()))]}
+        outcome = self._train()
+        report = Report(self._assignment["trial"], self._attempt, *outcome, notes=self._checkpoints.passed_over)
+        return {"report": [asdict(report)]}
 
     def _train(self) -> tuple[list[dict[str, Any]], str, dict[str, str] | None]:
         """Rows, status and error up to the next hand-over: a rung, the end, or when enough time has passed."""
         rows: list[dict[str, Any]] = []
         started = time.monotonic()
         try:
+            if self._unclaimed:
+                raise self._unclaimed
             run = Run.model_validate(self._assignment["run"])
             if self._rows is None:
                 self._rows = run.rows(device(), self._checkpoints, stop_poll(Path(self._assignment["stop_file"])))
             for row in self._rows:
-                if broken := [name for name, value in row.items() if not math.isfinite(value)]:
-                    return rows, "diverged", _divergence(row, broken)
+                if divergence := _divergence(row, run):
+                    return rows, "diverged", divergence
                 rows.append(row)
                 if row["epoch"] == run.training.epochs:
                     return rows, "running", None
                 if row["epoch"] in self._assignment["rungs"] or time.monotonic() - started > REPORT_SECONDS:
                     return rows, "running", None
             return rows, "interrupted", None
+        except SaveError as full:  # the disk's fault, and not the trial's, which goes on once there is room
+            return rows, "interrupted", failure_of(full, self._assignment["run"]["training"]["batch_size"])
         except Exception as error:
-            return rows, "failed", _failure(error)
+            return rows, "failed", failure_of(error, self._assignment["run"]["training"]["batch_size"])
 
 
 def stop_poll(stop_file: Path) -> Callable[[], bool]:
@@ -101,21 +118,49 @@ def stop_poll(stop_file: Path) -> Callable[[], bool]:
     return should_stop
 
 
-def _claim(folder: Path) -> tuple[int, list[Path]]:
-    """Takes the next attempt at a trial for this worker alone: its number, and the folders of all attempts so far."""
-    attempt = 1
-    while True:
-        try:
-            (folder / f"attempt-{attempt}").mkdir(parents=True)
-            return attempt, [folder / f"attempt-{n}" for n in range(1, attempt + 1)]
-        except FileExistsError:
-            attempt += 1
+def _claim(folder: Path, after: int) -> tuple[int, SaveError | None]:
+    """Takes the next attempt at a trial for this worker alone.
+
+    The campaign's own folder is never made here: a machine that does not have it would train where nobody looks.
+
+    Args:
+        folder: of the trial.
+        after: the attempt that the ledger knows; what comes from it or from an earlier one may be ignored.
+    Returns:
+        Its number, and what kept its folder from being made.
+    """
+    attempt = after + 1
+    try:
+        for above in (folder.parent, folder):
+            above.mkdir(exist_ok=True)
+        while True:
+            try:
+                _attempt_folder(folder, attempt).mkdir()
+                return attempt, None
+            except FileExistsError:
+                attempt += 1
+    except OSError as error:
+        return attempt, SaveError(error.errno, f"{error.strerror}, on {socket.gethostname()}", error.filename)
 
 
-def _divergence(row: dict[str, Any], broken: list[str]) -> dict[str, str]:
-    values = ", ".join(f"{name} is {row[name]}" for name in broken)
-    return {"class": "Diverged", "message": f"{values} after epoch {row['epoch']}"}
+def _attempt_folder(folder: Path, attempt: int) -> Path:
+    return folder / f"attempt-{attempt}"
 
 
-def _failure(error: Exception) -> dict[str, str]:
-    return {"class": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}
+def _divergence(row: dict[str, Any], run: Run) -> dict[str, str] | None:
+    """What is wrong with a row that says nothing; None for a sound one. No sampler may learn from the former."""
+    faults = [f"{name} is {value!r}" for name, value in row.items() if not _is_finite(value)]
+    faults += [f"{name} is missing" for name in _expected(run, row["epoch"]) if name not in row]
+    return {"class": "Diverged", "message": f"{', '.join(faults)} after epoch {row['epoch']}"} if faults else None
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _expected(run: Run, epoch: int) -> list[str]:
+    """The columns that rungs, the choice of the best and the report cannot do without."""
+    validated = run.fit_on == "train" and run.training.evaluates(epoch)
+    tested = run.measure_on == "test" and epoch == run.training.epochs
+    parts = ["val"] * validated + ["test"] * tested
+    return [f"{part}_{metric}" for part in parts for metric in ("error", "nll")]

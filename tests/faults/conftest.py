@@ -1,0 +1,33 @@
+"""A running Ray that the drivers of a module join: to start one of its own takes each of them seconds."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+import torch
+
+from tests.faults.joined import ROOT, Joined
+
+
+@pytest.fixture(scope="module")
+def cluster(ray_folder):
+    """A Ray without any node yet; shut down after the module."""
+    import tuner.search  # noqa: F401, I001  # which sets what Ray reads at import
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as inherited:
+        inherited.setenv("PYTHONPATH", str(ROOT))
+        inherited.setenv("OMP_NUM_THREADS", "1")
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # as the workers: what is trained here is compared with what they train
+        cluster = Cluster()
+        yield cluster
+        cluster.shutdown()
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def head(cluster, ray_folder) -> Iterator[Joined]:
+    """A Ray of one node with two CPUs."""
+    with closing(Joined(cluster, ray_folder, num_cpus=2)) as joined:
+        yield joined
