@@ -10,7 +10,7 @@ from tuner.campaign.document import Document
 from tuner.campaign.ledger import LedgerError
 from tuner.reporting.export import export as export_best
 from tuner.reporting.files import shown
-from tuner.reporting.show import UnknownCampaign, find, state_of
+from tuner.reporting.find import UnknownCampaign, find, state_of
 from tuner.reporting.show import show as show_campaign
 
 STORAGE = Path(Document.model_fields["storage"].default)

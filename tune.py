@@ -1,9 +1,6 @@
 """Tunes regularizers as a campaign document says. `tune.py --help` lists the commands."""
 
-import shlex
 import sys
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,37 +9,25 @@ from cyclopts.validators import Number
 from rich.console import Console
 
 from tuner.campaign import reading
-from tuner.campaign.agenda import next_step
-from tuner.campaign.campaign import Campaign
 from tuner.campaign.document import Document
 from tuner.campaign.faults import DocumentError
-from tuner.campaign.fold import Trial
-from tuner.campaign.folder import Folder
 from tuner.campaign.ledger import LedgerError
-from tuner.campaign.lock import AppendError, Lock
-from tuner.campaign.plan import plan
-from tuner.campaign.preflight import preflight
-from tuner.campaign.repair import repair
-from tuner.campaign.storage import check_storage
+from tuner.campaign.lock import AppendError
+from tuner.commands.extend import extend as extend_campaign
+from tuner.commands.foresee import foresee
+from tuner.commands.opening import Opening
+from tuner.commands.run import run as run_campaign
+
+STORAGE = Path(Document.model_fields["storage"].default)
 
 DEFAULT = Path(__file__).parent / "campaigns" / "digits.yaml"
 
 app = App(name="tune.py", help="Tune regularizers under one budget, rerun the winners, and say honestly who won.")
 
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Opening:
-    """How a campaign is opened that another run holds, or whose ledger is damaged."""
-
-    take_over: Annotated[bool, Parameter(negative=(), show_default=False)] = False
-    """Go on with a campaign that another run holds, in its place: that one stops at its next record."""
-
-    repair: Annotated[bool, Parameter(negative=(), show_default=False)] = False
-    """Cut a damaged ledger off at its first damaged line, keep a copy, and run again what is lost."""
-
-
 Address = Annotated[str | None, Parameter(env_var="RAY_ADDRESS", show_default=False)]
+
+MANY = Parameter(consume_multiple=True)
+"""Several values behind one option."""
 
 
 @app.default
@@ -57,7 +42,7 @@ def run(campaign: Path = DEFAULT, *, address: Address = None, opening: Opening |
     address
         The Ray cluster to join: auto, or HOST:PORT of its head. Without one, a Ray of this run's own is started.
     """
-    return _run(reading.load(campaign), str(campaign), address, opening or Opening())
+    return run_campaign(reading.load(campaign), str(campaign), address, opening or Opening(), Console())
 
 
 @app.command
@@ -79,7 +64,152 @@ def rerun(
     address
         The Ray cluster to join, as for run.
     """
-    return _run(reading.load(config).with_seeds(seeds), str(config), address, opening or Opening())
+    document = reading.load(config).with_seeds(seeds)
+    return run_campaign(document, str(config), address, opening or Opening(), Console())
+
+
+@app.command(name="plan")
+def plan_(
+    campaign: Path = DEFAULT,
+    *,
+    price: Annotated[float | None, Parameter(validator=Number(gte=0))] = None,
+    address: Address = None,
+) -> None:
+    """Show what a campaign would take; a few batches of each method are trained to measure it, and nothing is kept.
+
+    Parameters
+    ----------
+    campaign
+        The campaign document, a YAML file.
+    price
+        Of a GPU-hour, or of a CPU-hour where a trial uses no GPU.
+    address
+        The Ray cluster to measure on, as for run.
+    """
+    foresee(reading.load(campaign), str(campaign), price, address, Console())
+
+
+@app.command
+def status(
+    name: str | None = None,
+    *,
+    watch: Annotated[bool, Parameter(negative=())] = False,
+    storage: Path = STORAGE,
+) -> None:
+    """Show how a campaign stands, whether it runs or not.
+
+    Parameters
+    ----------
+    name
+        The campaign; the one that was written last if not given.
+    watch
+        Go on showing it, until it is complete or Ctrl-C.
+    storage
+        The folder that holds the campaigns.
+    """
+    from tuner.reporting.find import find
+    from tuner.reporting.status import show_status, watch_status
+
+    (watch_status if watch else show_status)(find(name, storage), Console())
+
+
+@app.command
+def extend(
+    name: str,
+    *,
+    trials: str | None = None,
+    methods: Annotated[list[str] | None, MANY] = None,
+    seeds: str | None = None,
+    budget: Annotated[list[str] | None, MANY] = None,
+    storage: Path = STORAGE,
+    address: Address = None,
+    opening: Opening | None = None,
+) -> int:
+    """Add trials, methods, final seeds or budget to a campaign, and go on with it. What still counts is not run again.
+
+    Parameters
+    ----------
+    name
+        The campaign.
+    trials
+        Search trials to add to every study, such as +32.
+    methods
+        Methods to add, such as +fmix +cutout.
+    seeds
+        Final seeds to add, such as +5: they are counted on from the largest.
+    budget
+        What to add to the limits of the searches, such as epochs=+5000 gpu_hours=+10.
+    storage
+        The folder that holds the campaigns.
+    address
+        The Ray cluster to join, as for run.
+    """
+    return extend_campaign(
+        name,
+        storage,
+        trials=trials,
+        methods=methods or [],
+        seeds=seeds,
+        budget=budget or [],
+        address=address,
+        opening=opening or Opening(),
+        console=Console(),
+    )
+
+
+@app.command
+def simulate(
+    name: str | None = None,
+    *,
+    scheduler: Annotated[list[Literal["asha", "hyperband", "median", "fifo"]] | None, MANY] = None,
+    grace: Annotated[list[int] | None, MANY] = None,
+    reduction: Annotated[list[int] | None, MANY] = None,
+    trials: Annotated[list[int] | None, MANY] = None,
+    epochs: Annotated[list[int] | None, MANY] = None,
+    gpus: Annotated[list[int] | None, MANY] = None,
+    workers: Annotated[list[int] | None, MANY] = None,
+    storage: Path = STORAGE,
+) -> None:
+    """Play a recorded campaign again under other schedulers, budgets and machines; nothing is trained.
+
+    Parameters
+    ----------
+    name
+        The campaign; the one that was written last if not given.
+    scheduler
+        One or more; without any option, all of them are compared.
+    grace
+        Epochs before the first rung.
+    reduction
+        The best 1/reduction pass a rung.
+    trials
+        The first so many search trials of each study.
+    epochs
+        Budgets of each study's search, instead of the recorded one.
+    gpus
+        GPUs of the cluster, for a campaign that trains on GPUs.
+    workers
+        Trials that run at once; as many as the campaign ran, if neither is given.
+    storage
+        The folder that holds the campaigns.
+    """
+    from tuner.campaign.simulation import recorded, simulate
+    from tuner.campaign.simulation_setups import setups
+    from tuner.reporting.find import find, state_of
+    from tuner.reporting.simulation_table import print_simulations
+
+    state = state_of(find(name, storage))
+    wanted = setups(
+        state,
+        scheduler or (),
+        graces=grace or (),
+        reductions=reduction or (),
+        trials=trials or (),
+        epochs=epochs or (),
+        gpus=gpus or (),
+        workers=workers or (),
+    )
+    print_simulations(state.document, recorded(state), [simulate(state, setup) for setup in wanted], Console())
 
 
 @app.command(name="list")
@@ -96,103 +226,6 @@ def list_(what: Literal["methods", "models", "datasets", "campaigns"]) -> None:
     console = Console()
     for entry in LISTS[what]():
         console.print(entry)
-
-
-def _run(document: Document, file: str, address: str | None, opening: Opening) -> int:
-    console = Console()
-    address = None if address in (None, "", "local") else address
-    facts = preflight(document, file)
-    check_storage(document, facts, file, shared=address is not None)
-    ledger = Folder(document.folder).ledger
-    with closing(Lock(ledger, opening.take_over, lambda sentence: _tell(console, sentence))) as lock:
-        if opening.repair:
-            _tell(console, str(repair(ledger, lock) or f"{ledger} has no damaged line: nothing to repair."))
-        campaign = Campaign.open(document, facts, lock)
-        if torn := campaign.ledger.repaired_bytes:
-            _tell(console, f"The ledger ended in {torn} bytes of an unfinished line, which were cut off.")
-        try:
-            return _carry_out(campaign, file, console, address)
-        except Exception:
-            if failure := campaign.ledger.failure:  # Ray hands on no more than its text
-                raise failure from None
-            raise
-        finally:
-            campaign.close()
-
-
-def _tell(console: Console, sentence: str) -> None:
-    console.print(sentence, markup=False, highlight=False, soft_wrap=True)
-
-
-def _carry_out(campaign: Campaign, file: str, console: Console, address: str | None) -> int:
-    # Imported here, so that a wrong document is refused at once.
-    from tuner.reporting.show import show
-    from tuner.tracking.address import server_of, shown_uri, sync_command, tracking_uri, ui_command
-    from tuner.tracking.mirror import Mirror
-
-    uri = tracking_uri(campaign.document, campaign.folder)
-    mirror = Mirror(campaign.folder, uri)
-    complete = next_step(campaign.state, set()) == "done"
-    interrupted = None if complete else _train(campaign, mirror, file, console, address)
-    try:
-        show(campaign.folder, console)
-    except OSError as error:  # no room: what it would show is in the ledger
-        _tell(console, f"The report cannot be written: {error}. Later: uv run report.py {campaign.document.name}")
-    mirror.start()
-    if mirror.drain():
-        _tell(console, f"MLflow   {ui_command(uri)}\n         {server_of(uri)}{mirror.page}")
-    else:
-        _tell(
-            console,
-            f"MLflow   {shown_uri(uri)} does not have all of it yet: {mirror.error}\n"
-            f"         The ledger does. Later: {sync_command(campaign.document, campaign.folder, uri)}",
-        )
-    if interrupted:
-        console.print(f"Interrupted; all is recorded. Go on with: uv run {shlex.join(sys.argv)}", soft_wrap=True)
-        return 128 + interrupted
-    if campaign.obstacle:
-        _tell(console, f"Stopped: {campaign.obstacle}\nAll is recorded. Once that is mended, the same command goes on.")
-        return 1
-    return 1 if any(map(_went_wrong, campaign.state.trials.values())) or _without_choice(campaign) else 0
-
-
-def _went_wrong(trial: Trial) -> bool:
-    """A search may well try a learning rate that diverges; what it chose must not."""
-    return trial.status == "failed" or (trial.status == "diverged" and trial.kind == "final")
-
-
-def _without_choice(campaign: Campaign) -> bool:
-    """Whether some search has no trial that went through, so that nothing could be refitted."""
-    state, searched = campaign.state, campaign.document.search.trials
-    return bool(searched) and any(state.best(method.name) is None for method in campaign.document.methods)
-
-
-def _train(campaign: Campaign, mirror, file: str, console: Console, address: str | None) -> int | None:
-    """Trains all that is left; the number of the signal that stopped it, if one did."""
-    from tuner.reporting.plan_table import print_plan
-    from tuner.reporting.progress import Progress
-    from tuner.search import driver
-    from tuner.search.session import OWN
-    from tuner.search.shared_storage import check_nodes
-
-    document = campaign.document
-    progress = Progress(campaign.state, console)
-
-    def begin(step_seconds: dict[str, float], workers: int) -> None:
-        print_plan(plan(document, campaign.facts, step_seconds, workers), document, console)
-        mirror.start()
-        showing.enter_context(progress)
-
-    with driver.ray_session(address or OWN), ExitStack() as showing:
-        if address:
-            check_nodes(document, campaign.facts, file)
-        campaign.listen(progress.listener)
-        campaign.listen(lambda record: [_tell(console, note) for note in record.get("notes", ())])
-        try:
-            driver.execute(campaign, file, begin, tell=lambda sentence: _tell(console, sentence))
-        except driver.Interrupted as stopped:
-            return stopped.signal
-    return None
 
 
 def main() -> None:

@@ -21,8 +21,9 @@ ALLOWED = {
     "search": CORE | {"campaign", "search"},
     "tracking": CORE | {"campaign", "tracking"},
     "reporting": CORE | {"campaign", "reporting"},
+    "commands": CORE | {"campaign", "search", "tracking", "reporting", "commands"},
 }
-ONLY_IMPORTER = {"ray": "search", "optuna": "search", "mlflow": "tracking"}
+ONLY_IMPORTER = {"ray": "search", "optuna": "search", "cmaes": "search", "mlflow": "tracking"}
 
 
 def imports_of(path):

@@ -1,6 +1,7 @@
 """A campaign driven by hand, without Ray: what it records, and that the fold of its ledger is all there is to it."""
 
 import copy
+import shutil
 from dataclasses import asdict
 
 import pytest
@@ -11,6 +12,7 @@ from tuner.campaign.campaign import Campaign, Report
 from tuner.campaign.fold import State
 from tuner.campaign.ledger import LedgerError, encode, read
 from tuner.campaign.preflight import Facts
+from tuner.campaign.study import Study
 
 FACTS = Facts(50, 50, 1397, 10, (1, 8, 8), "data", "train", "validation", "test")
 
@@ -33,7 +35,7 @@ def reopened(campaign):
 
 def search(campaign, method="none", error=0.5, until=8, **report):
     """Suggests a trial of a method and trains it, one row a report, until it ends or `until`."""
-    trial = campaign.suggest_search(method, len(campaign.state.searched(method)), {"lr": 0.1}, {})
+    trial = campaign.suggest_search(Study(method), len(campaign.state.searched(method)), {"lr": 0.1}, {})
     for epoch in range(1, until + 1):
         if not campaign.receive(Report(trial.id, 1, [row(epoch, error)], **report)):
             break
@@ -45,7 +47,7 @@ def kinds(campaign):
 
 
 def snapshot(state):
-    return {id: asdict(trial) for id, trial in state.trials.items()}, {m: r.table for m, r in state.rungs.items()}
+    return {id: asdict(trial) for id, trial in state.trials.items()}, dict(state.rules)
 
 
 def test_a_trial_that_runs_through_is_suggested_attempted_recorded_and_ended(campaign):
@@ -53,7 +55,7 @@ def test_a_trial_that_runs_through_is_suggested_attempted_recorded_and_ended(cam
     assert kinds(campaign) == ["opened", "suggested", "attempt", *["result"] * 8, "ended"]
     assert trial.status == "completed"
     assert [r["epoch"] for r in trial.rows] == list(range(1, 9))
-    assert campaign.state.rungs["none"].table == {2: {trial.id: 0.5}, 4: {trial.id: 0.5}}
+    assert campaign.state.rules["none"].shown == {2: [0.5], 4: [0.5]}
 
 
 def test_the_decision_to_stop_is_in_the_line_of_its_row(campaign):
@@ -75,7 +77,7 @@ def test_an_audited_trial_is_told_as_pruned_and_runs_on_unheard(content):
     search(campaign, error=0.2)
     audited = search(campaign, error=0.4)
     assert (audited.status, audited.pruned_at, audited.epoch) == ("audited", 2, 8)
-    assert audited.id not in campaign.state.rungs["none"].table[4]
+    assert campaign.state.rules["none"].shown == {2: [0.2, 0.4], 4: [0.2]}
     worse = search(campaign, error=0.35, until=2)
     assert worse.told
     assert not worse.ended
@@ -83,7 +85,7 @@ def test_an_audited_trial_is_told_as_pruned_and_runs_on_unheard(content):
 
 
 def test_epochs_that_are_recorded_are_passed_over_and_a_gap_is_refused(campaign):
-    trial = campaign.suggest_search("none", 0, {"lr": 0.1}, {})
+    trial = campaign.suggest_search(Study("none"), 0, {"lr": 0.1}, {})
     campaign.receive(Report(trial.id, 1, [row(1), row(2), row(3)]))
     campaign.receive(Report(trial.id, 2, [row(1), row(2), row(3, error=0.9), row(4)]))
     assert [(r["epoch"], r["val_error"]) for r in trial.rows] == [(1, 0.5), (2, 0.5), (3, 0.5), (4, 0.5)]
@@ -92,7 +94,7 @@ def test_epochs_that_are_recorded_are_passed_over_and_a_gap_is_refused(campaign)
 
 
 def test_rows_of_a_replaced_attempt_do_not_count(campaign):
-    trial = campaign.suggest_search("none", 0, {"lr": 0.1}, {})
+    trial = campaign.suggest_search(Study("none"), 0, {"lr": 0.1}, {})
     campaign.receive(Report(trial.id, 2, [row(1)]))
     assert not campaign.receive(Report(trial.id, 1, [row(2)]))
     assert trial.epoch == 1
@@ -101,7 +103,7 @@ def test_rows_of_a_replaced_attempt_do_not_count(campaign):
 
 @pytest.mark.parametrize("status", ["diverged", "failed"])
 def test_a_broken_trial_is_ended_is_never_best_and_the_others_go_on(campaign, status):
-    trial = campaign.suggest_search("none", 0, {"lr": 0.1}, {})
+    trial = campaign.suggest_search(Study("none"), 0, {"lr": 0.1}, {})
     error = {"class": "Broken", "message": "it broke"}
     assert not campaign.receive(Report(trial.id, 1, [row(1, error=0.0)], status, error))
     assert (trial.status, trial.error, trial.epoch) == (status, error, 1)
@@ -110,7 +112,7 @@ def test_a_broken_trial_is_ended_is_never_best_and_the_others_go_on(campaign, st
 
 
 def test_an_interrupted_trial_is_not_ended_and_comes_first_again(campaign):
-    trial = campaign.suggest_search("none", 0, {"lr": 0.1}, {})
+    trial = campaign.suggest_search(Study("none"), 0, {"lr": 0.1}, {})
     assert not campaign.receive(Report(trial.id, 1, [row(1)], "interrupted"))
     assert next_step(campaign.state, set()) == Resume(trial)
     assert next_step(campaign.state, {trial.id}) != Resume(trial)
@@ -118,7 +120,7 @@ def test_an_interrupted_trial_is_not_ended_and_comes_first_again(campaign):
 
 def test_the_best_is_full_length_and_ties_go_by_nll(campaign):
     first = search(campaign, error=0.5)
-    second = campaign.suggest_search("none", 1, {"lr": 0.1}, {})
+    second = campaign.suggest_search(Study("none"), 1, {"lr": 0.1}, {})
     campaign.receive(Report(second.id, 1, [row(epoch, 0.5, val_nll=0.9) for epoch in (1, 2)]))
     campaign.receive(Report(second.id, 1, [row(epoch, 0.5) for epoch in (3, 4)]))
     campaign.receive(Report(second.id, 1, [{**row(epoch, 0.5), "val_nll": 0.9} for epoch in (5, 6, 7, 8)]))
@@ -132,12 +134,12 @@ def test_the_agenda_searches_in_turn_then_refits_and_ends(campaign):
     seen = []
     while (step := next_step(campaign.state, set())) != "done":
         match step:
-            case Ask(method, number):
-                seen.append(f"{method} {number}")
-                search(campaign, method, error=0.5 - number / 10)
-            case Refit(method, best, seed):
-                seen.append(f"{method} refit {best.number} seed {seed}")
-                trial = campaign.suggest_final(method, best, seed)
+            case Ask(study, number):
+                seen.append(f"{study.name} {number}")
+                search(campaign, study.method, error=0.5 - number / 10)
+            case Refit(study, best, seed):
+                seen.append(f"{study.name} refit {best.number} seed {seed}")
+                trial = campaign.suggest_final(study, best, seed)
                 campaign.receive(Report(trial.id, 1, [row(e) for e in range(1, 9)]))
     assert seen == [
         *[f"{method} {number}" for number in range(4) for method in ("none", "mixup")],
@@ -149,15 +151,15 @@ def test_at_most_a_quarter_of_a_study_runs_at_once_and_finals_fill_idle_workers(
     running = {}
     for method in ("none", "mixup"):
         step = next_step(campaign.state, set(running))
-        assert step == Ask(method, 0)
-        running[campaign.suggest_search(method, 0, {"lr": 0.1}, {}).id] = method
+        assert step == Ask(Study(method), 0)
+        running[campaign.suggest_search(Study(method), 0, {"lr": 0.1}, {}).id] = method
     assert next_step(campaign.state, set(running)) == "wait"
     for trial in list(running):
         if running[trial] == "none":
             campaign.receive(Report(trial, 1, [row(e) for e in range(1, 9)]))
             running.pop(trial)
     for _ in range(3):
-        assert next_step(campaign.state, set(running)).method == "none"
+        assert next_step(campaign.state, set(running)).study == Study("none")
         search(campaign, "none")
     assert isinstance(next_step(campaign.state, set(running)), Refit)
 
@@ -166,8 +168,8 @@ def test_without_search_trials_the_papers_setting_is_refitted(content):
     content["search"] = {"trials": 0}
     campaign = Campaign.open(reading.check(content, "small.yaml"), FACTS)
     step = next_step(campaign.state, set())
-    assert step == Refit("none", None, 0)
-    trial = campaign.suggest_final("mixup", None, 0)
+    assert step == Refit(Study("none"), None, 0)
+    trial = campaign.suggest_final(Study("mixup"), None, 0)
     assert trial.params == {"lr": 0.1, "weight_decay": 5e-4, "alpha": 1.0}
 
 
@@ -175,7 +177,7 @@ def test_a_study_without_a_full_length_trial_has_no_final_runs(content):
     content["methods"] = ["none"]
     content["search"] = {"trials": 1}
     campaign = Campaign.open(reading.check(content, "small.yaml"), FACTS)
-    trial = campaign.suggest_search("none", 0, {"lr": 0.1}, {})
+    trial = campaign.suggest_search(Study("none"), 0, {"lr": 0.1}, {})
     campaign.receive(Report(trial.id, 1, [], "failed", {"class": "X", "message": "x"}))
     assert next_step(campaign.state, set()) == "done"
 
@@ -207,17 +209,17 @@ def test_a_stop_whose_end_was_not_written_is_ended_without_running_again(campaig
 
 
 def test_search_trials_train_with_seeds_that_methods_share_and_that_no_final_run_uses(campaign):
-    none, mixup = (campaign.suggest_search(method, 3, {"lr": 0.1}, {}) for method in ("none", "mixup"))
+    none, mixup = (campaign.suggest_search(Study(method), 3, {"lr": 0.1}, {}) for method in ("none", "mixup"))
     assert none.seed == mixup.seed
     assert none.seed not in range(1000)
     assert campaign.run_of(none).measure_on == "validation"
 
 
 def test_runs_carry_the_tuned_values(campaign):
-    trial = campaign.suggest_search("mixup", 0, {"lr": 0.3, "weight_decay": 1e-3, "alpha": 0.5}, {})
+    trial = campaign.suggest_search(Study("mixup"), 0, {"lr": 0.3, "weight_decay": 1e-3, "alpha": 0.5}, {})
     run = campaign.run_of(trial)
     assert (run.training.lr, run.training.weight_decay, run.hyperparameters) == (0.3, 1e-3, {"alpha": 0.5})
-    final = campaign.run_of(campaign.suggest_final("mixup", trial, 1))
+    final = campaign.run_of(campaign.suggest_final(Study("mixup"), trial, 1))
     assert (final.measure_on, final.seed, final.training.lr) == ("test", 1, 0.3)
 
 
@@ -241,8 +243,8 @@ def test_other_images_under_the_same_name_are_refused(campaign):
 @pytest.mark.parametrize(
     ("changed", "complaint"),
     [
-        ({"format": 99}, "has format 99; this version reads format 1,.*commit abc"),
-        ({"kind": "extended"}, 'unknown kind "extended"; this version reads format 1'),
+        ({"format": 99}, "has format 99; this version reads format 2,.*commit abc"),
+        ({"kind": "rewound"}, 'unknown kind "rewound"; this version reads format 2'),
         ({"kind": "class__"}, "unknown kind"),
         ({"document": {"name": "small"}}, "a document whose dataset is not understood"),
     ],
@@ -275,7 +277,19 @@ def test_resources_and_tracking_may_change_when_a_campaign_goes_on(campaign, con
     assert again.document.tracking.uri == "http://127.0.0.1:5000"
 
 
+def test_a_campaign_may_move_to_another_storage(campaign, content, tmp_path):
+    search(campaign)
+    campaign.close()
+    content["storage"] = str(tmp_path / "elsewhere")
+    moved = reading.check(content, "small.yaml")
+    shutil.copytree(campaign.folder.root, moved.folder)
+    again = Campaign.open(moved, FACTS)
+    assert again.folder.root == moved.folder
+    assert search(again).id == "none-001"
+    again.close()
+
+
 def test_a_stop_file_that_somebody_made_stops_the_campaign(campaign):
-    trial = campaign.suggest_search("none", 0, {"lr": 0.1}, {})
+    trial = campaign.suggest_search(Study("none"), 0, {"lr": 0.1}, {})
     campaign.receive(Report(trial.id, 1, [], "interrupted"))
     assert campaign.stopping

@@ -9,6 +9,7 @@ from tuner.campaign.document import Document, differences
 from tuner.campaign.faults import DocumentError
 from tuner.campaign.preflight import preflight
 from tuner.campaign.spaces import contains
+from tuner.campaign.stopping import stopping_epochs
 
 
 def faults_of(content):
@@ -136,10 +137,11 @@ def test_preflight_counts_and_digests(small):
 
 
 def test_automatic_grace_is_behind_the_first_drop_or_a_quarter(content):
-    assert reading.check(content, "small.yaml").search.rungs(reading.check(content, "small.yaml").training) == (2, 4)
+    plain = reading.check(content, "small.yaml")
+    assert stopping_epochs(plain.search, plain.training) == (2, 4)
     content["training"] = {**content["training"], "epochs": 100, "schedule": {"name": "step", "at": [0.5, 0.75]}}
     stepped = reading.check(content, "small.yaml")
-    assert stepped.search.rungs(stepped.training) == (51,)
+    assert stopping_epochs(stepped.search, stepped.training) == (51,)
 
 
 def test_a_method_of_ones_own(content):
@@ -153,7 +155,7 @@ def test_a_method_of_ones_own(content):
 def test_rungs_lie_where_the_validation_images_are_looked_at(content):
     content["training"] = {**content["training"], "epochs": 60, "evaluate_every": 4}
     checked = reading.check(content, "small.yaml")
-    assert checked.search.rungs(checked.training) == (16, 32)
+    assert stopping_epochs(checked.search, checked.training) == (16, 32)
 
 
 def test_a_block_larger_than_the_map_is_reported_along_with_the_other_faults(content):

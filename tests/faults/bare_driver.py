@@ -12,6 +12,7 @@ import tune
 from tuner.campaign.agenda import Ask, Refit, Resume, next_step
 from tuner.campaign.campaign import Campaign, Report
 from tuner.campaign.ledger import Ledger
+from tuner.commands import run
 
 
 def hold_before(kind: str, count: int) -> None:
@@ -37,11 +38,11 @@ def carry_out(campaign: Campaign, *_: object) -> int:
         match step:
             case Resume(trial):
                 pass
-            case Ask(method, number):
-                setting = campaign.document.paper_setting(method)
-                trial = campaign.suggest_search(method, number, {**setting, "lr": 0.1 / (number + 1)}, {})
-            case Refit(method, best, seed):
-                trial = campaign.suggest_final(method, best, seed)
+            case Ask(study, number):
+                setting = campaign.document.paper_setting(study.method)
+                trial = campaign.suggest_search(study, number, {**setting, "lr": 0.1 / (number + 1)}, {})
+            case Refit(study, best, seed):
+                trial = campaign.suggest_final(study, best, seed)
         attempt = trial.attempt + 1
         for epoch in range(1, campaign.document.training.epochs + 1):
             error = round(trial.params["lr"] + (trial.seed % 7) / 100 + 1 / epoch, 4)
@@ -56,5 +57,5 @@ if __name__ == "__main__":
     if hold != "never":
         kind, count = hold.split(":")
         hold_before(kind, int(count))
-    tune._carry_out = carry_out
+    run.carry_out = carry_out
     tune.main()

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.faults.joined import ROOT, Joined
+from tests.faults.tally import Tally, summary
 
 
 @pytest.fixture(scope="module")
@@ -31,3 +32,17 @@ def head(cluster, ray_folder) -> Iterator[Joined]:
     """A Ray of one node with two CPUs."""
     with closing(Joined(cluster, ray_folder, num_cpus=2)) as joined:
         yield joined
+
+
+@pytest.fixture
+def tally(record_property) -> Tally:
+    """Counts what a test does to a campaign, and what is left of it."""
+    return Tally(record_property)
+
+
+def pytest_terminal_summary(terminalreporter):
+    reports = [report for report in terminalreporter.getreports("passed") if report.when == "call"]
+    if lines := summary(found for report in reports for found in report.user_properties):
+        terminalreporter.section("faults")
+        for line in lines:
+            terminalreporter.line(line)

@@ -20,7 +20,7 @@ from tuner.campaign import reading
 from tuner.campaign.campaign import Campaign
 from tuner.campaign.ledger import Ledger, Record
 from tuner.campaign.preflight import preflight
-from tuner.search import driver
+from tuner.search import driver, session
 
 
 def kill_at(moment: str, what: str, number: int) -> None:
@@ -49,7 +49,7 @@ def main(path: str, *kill: str) -> None:
         kill_at(kill[0], kill[1], int(kill[2]))
     checked = reading.load(Path(path))
     campaign = Campaign.open(checked, preflight(checked, path))
-    with driver.ray_session(os.environ.get("JOINED_RAY", "local")):
+    with session.ray_session(os.environ.get("JOINED_RAY", "local")):
         driver.execute(campaign, path, when_probed=lambda *_: None)
 
 

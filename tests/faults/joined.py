@@ -80,7 +80,8 @@ def children(pid: int) -> list[int]:
 def trains(pid: int) -> bool:
     """Whether a process is a worker in use: it bears the name of what it carries."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text().startswith("ray::CampaignTrainable")
+        name = Path(f"/proc/{pid}/cmdline").read_text()
+        return name.startswith(("ray::CampaignTrainable", "ray::ResourceTrainable"))  # between steps, and within one
     except OSError:
         return False
 

@@ -1,4 +1,4 @@
-"""A driver without Ray: adds to a literal campaign's ledger what it lacks, and mirrors it.
+"""A driver without Ray: adds to a literal campaign's ledger what it lacks, then mirrors it: in one order, always.
 
 Usage: python -m tests.faults.mirrored_driver STORAGE URI RECORDS [REQUEST COUNT]
 
@@ -43,9 +43,9 @@ def main(storage: str, uri: str, records: str, *kill: str) -> None:
     folder = Folder(document.folder)
     mirror = Mirror(folder, uri)
     with closing(Ledger(folder.ledger)) as ledger:
-        mirror.start()
         for record in literal.whole(document)[len(ledger.records) : int(records)]:
             ledger.append(record)
+    mirror.start()
     began = time.time()
     print(json.dumps({"began": began, "drained": mirror.drain(), "error": mirror.error}), flush=True)
 

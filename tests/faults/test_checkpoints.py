@@ -60,12 +60,13 @@ def uninterrupted(tmp_path_factory):
 
 
 @pytest.mark.parametrize("moment", ["half", "whole"])
-def test_killed_inside_a_save_the_half_file_is_never_chosen_and_cleaned_up(tmp_path, uninterrupted, moment):
+def test_killed_inside_a_save_the_half_file_is_never_chosen_and_cleaned_up(tmp_path, uninterrupted, moment, tally):
     rows, weights = uninterrupted
     # The sixth save, before batch 5: by then two are kept.
     first, second = tmp_path / "attempt-1", tmp_path / "attempt-2"
     command = [sys.executable, "-c", KILLED, str(first), moment, "6"]
     assert subprocess.run(command, cwd=ROOT, timeout=120).returncode == -signal.SIGKILL
+    tally.fault("worker killed")
     saved = ["step-000000000003.ckpt", "step-000000000004.ckpt"]
     assert sorted(os.listdir(first)) == [*saved, UNFINISHED]
     half = (first / UNFINISHED).stat().st_size
@@ -89,7 +90,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 @pytest.mark.parametrize("count", [1, 2], ids=["the newest", "all"])
-def test_gone_on_from_the_one_before_or_from_the_start_bit_for_bit(tmp_path, uninterrupted, damage, count):
+def test_gone_on_from_the_one_before_or_from_the_start_bit_for_bit(tmp_path, uninterrupted, damage, count, tally):
     rows, weights = uninterrupted
     first, second = tmp_path / "attempt-1", tmp_path / "attempt-2"
     list(a_run(checkpoints=Checkpoints(first, every_seconds=0), should_stop=stop_after(8)))
@@ -97,6 +98,7 @@ def test_gone_on_from_the_one_before_or_from_the_start_bit_for_bit(tmp_path, uni
     assert [path.name for path in saved] == ["step-000000000007.ckpt", "step-000000000008.ckpt"]
     for path in saved[-count:]:
         damage(path)
+        tally.fault("checkpoint damaged")
     checkpoints = Checkpoints(second, also=[first])
     repeated = []
     list(a_run(checkpoints=checkpoints, should_stop=lambda: not repeated.append(None)))

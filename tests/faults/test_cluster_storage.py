@@ -13,10 +13,10 @@ from tests.faults.test_workers import campaign_in, records_of
 from tests.search.simulated import FACTS
 from tests.search.test_tune_cli import CONTENT
 from tuner.campaign import reading
-from tuner.campaign.document import Resources
 from tuner.campaign.faults import DocumentError
+from tuner.campaign.settings import Resources
 from tuner.campaign.storage import bytes_needed, check_storage
-from tuner.search import driver, nodes
+from tuner.search import nodes, session
 from tuner.search.shared_storage import check_nodes
 
 NODE = """
@@ -75,7 +75,7 @@ def refusal(check, *arguments) -> str:
 def test_every_node_is_asked_and_nothing_stays_behind(tmp_path, pair):
     here = document(tmp_path)
     check_storage(here, FACTS, "two.yaml", shared=True)
-    with driver.ray_session(pair.address):
+    with session.ray_session(pair.address):
         assert len(nodes.alive()) == 2
         check_nodes(here, FACTS, "two.yaml")
     assert list(here.folder.iterdir()) == []
@@ -85,7 +85,7 @@ def test_a_node_that_does_not_see_the_folder_is_named_and_no_trial_starts(tmp_pa
     (tmp_path / "there").mkdir()
     campaign = campaign_in(tmp_path / "there", "none")
     blind = ("unshare", "-m", "sh", "-ec", BLIND, "sh", str(tmp_path / "there"))
-    with driver.ray_session(pair.address), a_node_more(pair.address, 3, *blind):
+    with session.ray_session(pair.address), a_node_more(pair.address, 3, *blind):
         command = ("tune.py", "run", str(campaign), "--address", pair.address)
         with pair.command(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             output, complaint = process.communicate(timeout=240)
@@ -109,7 +109,7 @@ def test_a_node_that_cannot_import_the_code_is_named(tmp_path, pair):
     )
     here = document(tmp_path)
     here.folder.mkdir()
-    with driver.ray_session(pair.address), a_node_more(pair.address, 3, PYTHONPATH=str(tmp_path)):
+    with session.ray_session(pair.address), a_node_more(pair.address, 3, PYTHONPATH=str(tmp_path)):
         sentence = refusal(check_nodes, here, FACTS, "two.yaml")
     assert "cannot import this code: ModuleNotFoundError: No module named torch" in sentence
     assert "ray job submit --working-dir ." in sentence
@@ -120,7 +120,7 @@ def test_too_little_room_as_a_node_sees_it(tmp_path, pair, monkeypatch):
     here = document(tmp_path)
     here.folder.mkdir()
     monkeypatch.setattr("tuner.search.shared_storage.bytes_to_come", lambda *_: 10**18)
-    with driver.ray_session(pair.address):
+    with session.ray_session(pair.address):
         sentence = refusal(check_nodes, here, FACTS, "two.yaml")
     assert len(sentence.splitlines()) == 2
     assert "the campaign needs up to 1,000,000,000,000.0 MB" in sentence
@@ -131,12 +131,18 @@ def test_too_little_room_as_a_node_sees_it(tmp_path, pair, monkeypatch):
     [
         ("runs", '"runs" is relative, and every node of a cluster would take it for a folder of its own. Write an'),
         (ROOT / "runs", "lies within the code's folder"),
-        (ROOT / "tests" / ".." / "runs", "lies within the code's folder"),
     ],
 )
 def test_a_folder_that_cannot_be_shared(storage, reason):
     assert reason in refusal(check_storage, document(storage), FACTS, "two.yaml", True)
     assert not (ROOT / "runs" / "two").exists()
+
+
+def test_a_link_into_the_codes_folder_is_no_way_around(tmp_path):
+    (tmp_path / "link").symlink_to(ROOT)
+    assert "lies within the code's folder" in refusal(
+        check_storage, document(tmp_path / "link" / "runs"), FACTS, "two.yaml", True
+    )
 
 
 def test_an_object_store_is_refused_with_the_reason():
@@ -171,7 +177,7 @@ def test_trials_that_a_node_holds(asked, has, fit):
 
 
 def test_trials_at_once_are_whole_ones_on_each_node(pair):
-    with driver.ray_session(pair.address):
+    with session.ray_session(pair.address):
         assert nodes.workers(Resources(cpu=1), "two.yaml") == 3
         assert nodes.workers(Resources(cpu=2), "two.yaml") == 1
         assert nodes.workers(Resources(cpu=1, max_concurrent=2), "two.yaml") == 2
@@ -202,7 +208,7 @@ def test_custom_resources_are_checked():
     ],
 )
 def test_an_address_where_no_ray_is(address, reason):
-    with pytest.raises(DocumentError) as refused, driver.ray_session(address):
+    with pytest.raises(DocumentError) as refused, session.ray_session(address):
         raise AssertionError("joined")
     assert str(refused.value).startswith("--address: ")
     assert reason in str(refused.value)

@@ -11,8 +11,8 @@ import pytest
 from tests.faults.test_two_drivers import ROOT, campaign_in, holding, ledger_of, run
 from tuner.campaign.ledger import read
 from tuner.reporting.export import export
+from tuner.reporting.find import find, state_of
 from tuner.reporting.results import Results
-from tuner.reporting.show import find, state_of
 
 TRAINING = """
 import sys
@@ -20,13 +20,14 @@ import tune
 from tests.faults.bare_driver import hold_before
 from tuner.campaign.agenda import Resume, next_step
 from tuner.campaign.campaign import Report
+from tuner.commands import run
 from tuner.search.trainable import _attempt_folder, _claim
 from tuner.training.checkpoint import Checkpoints
 
 
 def carry_out(campaign, *_):
     while (step := next_step(campaign.state, set())) != "done":
-        trial = step.trial if isinstance(step, Resume) else campaign.suggest_final(step.method, step.best, step.seed)
+        trial = step.trial if isinstance(step, Resume) else campaign.suggest_final(step.study, step.best, step.seed)
         folder = campaign.folder.trial(trial.id)
         attempt, _ = _claim(folder, trial.attempt)
         *earlier, own = (_attempt_folder(folder, number) for number in range(1, attempt + 1))
@@ -41,7 +42,7 @@ def carry_out(campaign, *_):
 if (hold := sys.argv.pop(1)) != "never":
     kind, count = hold.split(":")
     hold_before(kind, int(count))
-tune._carry_out = carry_out
+run.carry_out = carry_out
 tune.main()
 """
 """`tune.py` as it is typed, but for Ray: every trial is trained in this very process, and saved before each batch."""
@@ -60,11 +61,12 @@ def exported(tmp_path):
     return export(state_of(find("two", storage)), tmp_path / "best")["mixup"]
 
 
-def test_killed_in_its_third_seed_it_goes_on_there_and_has_exactly_five(exported):
+def test_killed_in_its_third_seed_it_goes_on_there_and_has_exactly_five(exported, tally):
     ledger = exported.parents[1] / "runs" / "two-mixup-seeds5" / "ledger.jsonl"
     arguments = ("rerun", str(exported), "--seeds", "5")
     with holding("result:11", "-c", TRAINING, *arguments) as first:  # the third epoch of the third seed
         os.kill(first.pid, signal.SIGKILL)
+        tally.fault("driver killed")
     before = ledger.read_bytes()
     assert [record["seed"] for record in of_kind(ledger, "suggested")] == [0, 1, 2]
     assert len(of_kind(ledger, "ended")) == 2
@@ -72,6 +74,7 @@ def test_killed_in_its_third_seed_it_goes_on_there_and_has_exactly_five(exported
     command = [sys.executable, "-c", TRAINING, "never", *arguments]
     again = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
     assert again.returncode == 0, again.stderr
+    tally.ledger(ledger)
     # Eight batches a seed; of the third one, five were done when its newest checkpoint was saved.
     trained = [line for line in again.stdout.splitlines() if line.startswith("seed ")]
     assert trained == ["seed 2: 3 batches", "seed 3: 8 batches", "seed 4: 8 batches"]

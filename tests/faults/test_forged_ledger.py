@@ -23,6 +23,7 @@ def forged(storage: Path, **changed) -> Folder:
     [opened] = [record for record, _ in read(folder.ledger)]
     name = changed.get("trial", "mixup-000")
     suggested = {"kind": "suggested", "trial": name, "method": "mixup", "trial_kind": "search", "number": 0, "seed": 0}
+    suggested["replicate"] = changed.get("replicate", 0)
     row = {"epoch": 1, "train_loss": 1.0, "val_error": 0.5, "val_nll": 1.0, "seconds": 0.1}
     records = [
         {**opened, "document": {**opened["document"], **changed.get("document", {})}},
@@ -61,6 +62,13 @@ def test_a_trial_is_named_by_one_file_name(tmp_path, outside, name):
     assert (outside / "precious").read_text() == "not the campaign's"
     assert folder.trials.is_dir()
     assert folder.ledger.read_bytes() == before
+
+
+@pytest.mark.parametrize("replicate", [1, "/../../outside"])
+def test_a_trial_belongs_to_a_study_of_the_document(tmp_path, replicate):
+    forged(tmp_path / "runs", replicate=replicate)
+    with pytest.raises(LedgerError, match=f'the study "mixup-r{replicate}", which its document does not have'):
+        Campaign.open(in_folder(tmp_path / "runs"), FACTS)
 
 
 @pytest.mark.parametrize("command", [["show"], ["export", "--out", "{best}"]], ids=["show", "export"])

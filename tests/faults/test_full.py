@@ -50,11 +50,12 @@ def tune(head, campaign: Path) -> tuple[int, str]:
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("checkpoints", ["whole", "cut"])
-def test_a_campaign_whose_disk_was_full_goes_on_once_there_is_room(tmp_path, head, checkpoints):
+def test_a_campaign_whose_disk_was_full_goes_on_once_there_is_room(tmp_path, head, checkpoints, tally):
     campaign, runs = campaign_in(tmp_path), tmp_path / "runs"
     with mounted(runs, "size=60m"):
         code, output = tune(head, campaign)
         assert code == 1, output
+        tally.fault("disk full")
         assert "Traceback" not in output
         folder = runs / "killed" / "trials" / f"{FILLING}-000" / "attempt-1"
         filled_at = max(step for _, step in steps_begun(tmp_path))
@@ -80,11 +81,13 @@ def test_a_campaign_whose_disk_was_full_goes_on_once_there_is_room(tmp_path, hea
         cut = saved if checkpoints == "cut" else []
         for path in cut:
             path.write_bytes(path.read_bytes()[:-100])
+            tally.fault("checkpoint damaged")
         code, output = tune(head, campaign)
         assert code == 0, output
         assert [path for path in saved if f"{path} is damaged and passed over" in output] == cut
         assert records_of(runs)[: len(before)] == before
         assert_whole(runs, suggested=4)
+        tally.ledger(runs / "killed" / "ledger.jsonl")
         trials = state_of(runs).trials
         assert {trial.status for trial in trials.values()} == {"completed"}
         assert {name: trial.attempt for name, trial in trials.items()} == dict.fromkeys(trials, 1) | {

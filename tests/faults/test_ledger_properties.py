@@ -15,6 +15,7 @@ from tuner.campaign.campaign import Campaign, Report
 from tuner.campaign.document import Document
 from tuner.campaign.fold import State
 from tuner.campaign.ledger import DamagedLine, Ledger, decode, encode, read
+from tuner.campaign.study import Study
 
 
 class Whole:
@@ -39,8 +40,10 @@ def records_of(ledger: Path) -> list[dict]:
 def snapshot(state: State) -> tuple:
     return (
         {name: asdict(trial) for name, trial in state.trials.items()},
-        {method: rungs.table for method, rungs in state.rungs.items()},
+        dict(state.rules),
         state.opened,
+        state.document,
+        state.wall_seconds,
     )
 
 
@@ -103,12 +106,13 @@ def written(document: Document, events: list[tuple]) -> tuple[Path, State]:
     for what, which, epochs, error, later in events:
         trials = list(state.trials.values())
         if what in ("none", "mixup"):
-            campaign.suggest_search(what, len(state.searched(what)), {"lr": 0.1, "weight_decay": error}, {"x": which})
+            params = {"lr": 0.1, "weight_decay": error}
+            campaign.suggest_search(Study(what), len(state.searched(what)), params, {"x": which})
         elif trials:
             trial = trials[which % len(trials)]
             if what == "refit" and trial.kind == "search":
-                seed = len(state.finals(trial.method))
-                campaign.suggest_final(trial.method, trial, seed)
+                seed = sum(other.kind == "final" for other in trials)
+                campaign.suggest_final(Study(trial.method), trial, seed)
             elif what == "lost":
                 campaign.lost(trial.id, "its worker died")
             elif what != "refit":

@@ -52,7 +52,7 @@ def wake_up(raylet, worker):
 
 
 @pytest.mark.parametrize("lose", [kill_node, kill_raylet, cut_off, fall_asleep])
-def test_a_trial_goes_on_on_another_node(tmp_path, nodes, lose):
+def test_a_trial_goes_on_on_another_node(tmp_path, nodes, lose, tally):
     nodes.add_node(num_cpus=1)
     campaign, mark = campaign_in(tmp_path, "Holding"), tmp_path / "held"
     with nodes.command("-m", "tests.faults.driver", str(campaign)) as driver:
@@ -61,6 +61,7 @@ def test_a_trial_goes_on_on_another_node(tmp_path, nodes, lose):
         assert runs(worker)
         try:
             lose(raylet)
+            tally.fault("node lost")
             if lose is fall_asleep:
                 wait_until(lambda: any(record.get("attempt") == 2 for record in records_of(tmp_path)))
                 wake_up(raylet, worker)
@@ -74,6 +75,7 @@ def test_a_trial_goes_on_on_another_node(tmp_path, nodes, lose):
             if runs(worker):
                 os.kill(worker, signal.SIGKILL)
     assert_whole(tmp_path, suggested=2)
+    tally.ledger(tmp_path / "killed" / "ledger.jsonl")
     trial, final = state_of(tmp_path).trials.values()
     assert (trial.status, trial.epoch, trial.attempt) == ("completed", 4, 2)
     assert (final.status, final.epoch) == ("completed", 4)

@@ -7,7 +7,8 @@ from tests.faults.test_workers import without_seconds
 from tuner.campaign import reading
 from tuner.campaign.campaign import Campaign
 from tuner.campaign.preflight import preflight
-from tuner.search import driver
+from tuner.campaign.study import Study
+from tuner.search import session
 from tuner.search.trainable import CampaignTrainable, assignment
 
 METHODS = ["none", "mixup", "patchup_soft", "dropblock", "puzzlemix"]
@@ -32,10 +33,10 @@ def test_twenty_trials_of_one_worker_have_the_rows_of_twenty_fresh_runs(tmp_path
     for number in range(4):
         for method in METHODS:
             setting = {**document.paper_setting(method), "lr": 0.05 * (number + 1)}
-            trials.append(campaign.suggest_search(method, number, setting, {}))
+            trials.append(campaign.suggest_search(Study(method), number, setting, {}))
     configs = [assignment(campaign, trial) for trial in trials]
 
-    with driver.ray_session(head.address):
+    with session.ray_session(head.address):
         worker = ray.remote(CampaignTrainable).remote(configs[0])
         reused = [rows_of(worker, configs[0])]
         for config in configs[1:]:

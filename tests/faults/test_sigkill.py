@@ -39,6 +39,7 @@ KILLS = [
     for what in (
         "opened",
         "suggested",
+        "resumed",
         "attempt",
         "continue",
         "complete",
@@ -96,31 +97,37 @@ def assert_as_uninterrupted(folder: Path, uninterrupted: Path) -> None:
     state, whole = State.of(records_in(folder)), State.of(records_in(uninterrupted))
     for method in ("none", "mixup"):
         assert state.best(method).id == whole.best(method).id
-        assert state.rungs[method].table == whole.rungs[method].table
+        assert state.rules[method] == whole.rules[method]
 
 
 def test_the_uninterrupted_campaign_has_a_line_of_every_kind(uninterrupted):
     records = records_in(uninterrupted)
     told = {value for r in records for value in (r["kind"], r.get("decision"), r.get("status"))}
-    assert told == {what for _, what, _ in KILLS} | {"result", "ended", None}
+    assert told | {"resumed"} == {what for _, what, _ in KILLS} | {"result", "ended", None}
 
 
 @pytest.mark.timeout(900)
-def test_killed_before_and_after_every_kind_of_line_it_ends_as_the_uninterrupted_run(tmp_path, head, uninterrupted):
+def test_killed_before_and_after_every_kind_of_line_it_ends_as_the_uninterrupted_run(
+    tmp_path, head, uninterrupted, tally
+):
     campaign = campaign_in(tmp_path)
     for kill in KILLS:
         assert head.drive(campaign, *kill) == -signal.SIGKILL, f"was not killed {' '.join(map(str, kill))}"
+        tally.fault("driver killed")
     assert head.drive(campaign) == 0
     assert_as_uninterrupted(tmp_path, uninterrupted)
+    tally.ledger(tmp_path / "killed" / "ledger.jsonl")
 
 
 @pytest.mark.timeout(600)
 def test_killed_behind_five_lines_drawn_from_all_of_them_it_ends_as_the_uninterrupted_run(
-    tmp_path, head, uninterrupted
+    tmp_path, head, uninterrupted, tally
 ):
     campaign, lines = campaign_in(tmp_path), len(records_in(uninterrupted))
     for line in sorted(random.Random(0).sample(range(1, lines), 5)):
         assert head.drive(campaign, "after", "line", line) == -signal.SIGKILL, f"was not killed behind line {line}"
         assert len(records_in(tmp_path)) == line
+        tally.fault("driver killed")
     assert head.drive(campaign) == 0
     assert_as_uninterrupted(tmp_path, uninterrupted)
+    tally.ledger(tmp_path / "killed" / "ledger.jsonl")

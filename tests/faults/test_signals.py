@@ -90,18 +90,20 @@ def assert_whole(folder: Path, attempts: int) -> None:
     """One search trial and one final one, each ended once with epochs 1 to 4; the first took so many attempts."""
     records = records_in(folder)
     kinds = Counter(record["kind"] for record in records)
-    assert kinds == {"opened": 1, "suggested": 2, "attempt": attempts + 1, "result": 8, "ended": 2}
+    resumed = {"resumed": attempts - 1} if attempts > 1 else {}
+    assert kinds == {"opened": 1, **resumed, "suggested": 2, "attempt": attempts + 1, "result": 8, "ended": 2}
     assert {record["status"] for record in records if record["kind"] == "ended"} == {"completed"}
     epochs = Counter((record["trial"], record["row"]["epoch"]) for record in records if record["kind"] == "result")
     assert set(epochs.values()) == {1}
 
 
 @pytest.mark.timeout(500)
-def test_sigterm_in_a_slow_batch_saves_the_position_behind_it(tmp_path, ray_folder):
+def test_sigterm_in_a_slow_batch_saves_the_position_behind_it(tmp_path, ray_folder, tally):
     campaign, batch = campaign_in(tmp_path, seconds=3), 3.0
     with Driver(campaign, ray_folder) as driver:
         wait_until((tmp_path / "slow").exists, 120)
         driver.process.send_signal(signal.SIGTERM)
+        tally.fault("signal")
         sent = time.monotonic()
         output = driver.end()
         took = time.monotonic() - sent
@@ -116,10 +118,11 @@ def test_sigterm_in_a_slow_batch_saves_the_position_behind_it(tmp_path, ray_fold
         output = driver.end()
         assert driver.process.returncode == 0, output
     assert_whole(tmp_path, attempts=2)
+    tally.ledger(tmp_path / "runs" / "two" / "ledger.jsonl")
 
 
 @pytest.mark.timeout(500)
-def test_ctrl_c_twice_does_not_wait_for_the_batch(tmp_path, ray_folder):
+def test_ctrl_c_twice_does_not_wait_for_the_batch(tmp_path, ray_folder, tally):
     campaign = campaign_in(tmp_path, seconds=60)
     with Driver(campaign, ray_folder) as driver:
         wait_until((tmp_path / "slow").exists, 120)
@@ -127,6 +130,7 @@ def test_ctrl_c_twice_does_not_wait_for_the_batch(tmp_path, ray_folder):
         os.killpg(driver.process.pid, signal.SIGINT)
         wait_until((tmp_path / "runs" / "two" / "stop").exists, 10)
         os.killpg(driver.process.pid, signal.SIGINT)
+        tally.fault("signal", 2)
         sent = time.monotonic()
         output = driver.end()
         took = time.monotonic() - sent
@@ -141,3 +145,4 @@ def test_ctrl_c_twice_does_not_wait_for_the_batch(tmp_path, ray_folder):
         assert driver.process.returncode == 0, output
     records = records_in(tmp_path)
     assert_whole(tmp_path, attempts=sum(record["kind"] == "attempt" for record in records) - 1)
+    tally.ledger(tmp_path / "runs" / "two" / "ledger.jsonl")

@@ -68,7 +68,7 @@ def started(folder: Folder, uri: str) -> Mirror:
     return follower
 
 
-def test_a_server_that_comes_late_gets_everything_once(idle_server, tmp_path):
+def test_a_server_that_comes_late_gets_everything_once(idle_server, tmp_path, tally):
     idle_server.kill()
     document = literal.plan(tmp_path, name="late")
     folder, records = Folder(document.folder), literal.whole(document)
@@ -76,6 +76,7 @@ def test_a_server_that_comes_late_gets_everything_once(idle_server, tmp_path):
     follower = started(folder, idle_server.uri)
     wait_until(lambda: follower.error)
     assert "refused" in follower.error
+    tally.fault("server down")
     literal.write(folder, records[30:])
     folder.document.write_text("name: late\n")
     idle_server.start()
@@ -87,7 +88,7 @@ def test_a_server_that_comes_late_gets_everything_once(idle_server, tmp_path):
     assert [file.path for file in client.list_artifacts(study.info.run_id)] == ["campaign.yaml"]
 
 
-def test_a_server_killed_twice_has_every_row_once(server, tmp_path, monkeypatch):
+def test_a_server_killed_twice_has_every_row_once(server, tmp_path, monkeypatch, tally):
     """Killed when it has a run without anything in it, and when it has the rows of a trial and not its end."""
     killed = {"create_run": threading.Event(), "log_batch": threading.Event()}
     for request, number in (("create_run", 4), ("log_batch", 9)):
@@ -96,6 +97,7 @@ def test_a_server_killed_twice_has_every_row_once(server, tmp_path, monkeypatch)
     follower = started(folder, server.uri)
     for death in killed.values():
         assert death.wait(60)
+        tally.fault("server killed")
         wait_until(lambda: follower.error)
         server.start()
     assert follower.drain(60), follower.error
@@ -117,7 +119,7 @@ def killing(server: Server, request: str, number: int, killed: threading.Event):
     return carry_out_and_kill
 
 
-def test_requests_that_are_carried_out_and_never_answered(server, tmp_path):
+def test_requests_that_are_carried_out_and_never_answered(server, tmp_path, tally):
     lost = {"experiments/create": {1}, "runs/create": {1, 3}, "runs/log-inputs": {2}}
     lost |= {"runs/log-batch": {2, 5}, "runs/update": {1, 2}}
     wire = Wire(server.port, lost=lost)
@@ -126,10 +128,11 @@ def test_requests_that_are_carried_out_and_never_answered(server, tmp_path):
         follower = started(folder, wire.uri)
         assert follower.drain(60), follower.error
     assert wire.unanswered == sum(map(len, lost.values()))
+    tally.fault("request unanswered", wire.unanswered)
     assert snapshot(server.store, "unanswered") == mirrored_once(folder, tmp_path)
 
 
-def test_a_slow_server_ends_the_wait_in_time_and_gets_the_rest_later(server, tmp_path):
+def test_a_slow_server_ends_the_wait_in_time_and_gets_the_rest_later(server, tmp_path, tally):
     folder = literal.recorded(tmp_path, name="slow")
     wire = Wire(server.port, delay=0.5)
     with closing(wire):
@@ -137,6 +140,7 @@ def test_a_slow_server_ends_the_wait_in_time_and_gets_the_rest_later(server, tmp
         began = time.monotonic()
         assert not follower.drain(3)
         assert time.monotonic() - began < 3.5
+        tally.fault("server slow")
         assert follower.error == "MLflow had not taken everything after 3 s."
     # In a run the process ends here.
     wait_until(lambda: "mlflow-mirror" not in [thread.name for thread in threading.enumerate()])
@@ -172,12 +176,13 @@ def locked(_, folder: Path):
 
 
 @pytest.mark.parametrize("fault", [slow, silent, gone, locked])
-def test_an_epoch_takes_as_long_as_without(fault, server, tmp_path):
+def test_an_epoch_takes_as_long_as_without(fault, server, tmp_path, tally):
     plain = epoch_seconds(tmp_path / "plain", None)
     with fault(server, tmp_path) as uri:
         mirrored = epoch_seconds(tmp_path / "mirrored", uri)
     assert median(mirrored) < 1.05 * median(plain)
     assert max(mirrored) < 1
+    tally.fault("server slow" if fault is slow else "server down")
 
 
 def epoch_seconds(storage: Path, uri: str | None) -> list[float]:
@@ -198,7 +203,7 @@ def epoch_seconds(storage: Path, uri: str | None) -> list[float]:
     return seconds
 
 
-def test_a_server_down_for_good_delays_the_exit_and_loses_nothing(server, tmp_path, capsys):
+def test_a_server_down_for_good_delays_the_exit_and_loses_nothing(server, tmp_path, capsys, tally):
     storages = [tmp_path / fault.__name__ for fault in (silent, gone)]
     with silent() as one, gone() as other:
         uris = [uri.replace("//", "//anna:geheim@") for uri in (one, other)]
@@ -209,6 +214,7 @@ def test_a_server_down_for_good_delays_the_exit_and_loses_nothing(server, tmp_pa
             assert (process.returncode, complaint, answer["drained"]) == (0, "", False)
             assert ended - answer["began"] < 30
             assert "geheim" not in out
+            tally.fault("server down")
     for storage, uri in zip(storages, (server.uri, new_store(tmp_path / "other.db")), strict=True):
         folder = Folder(storage / "small")
         everything = mirrored_once(folder, tmp_path)

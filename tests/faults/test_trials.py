@@ -13,9 +13,11 @@ from tests.faults.test_sigkill import CONTENT
 from tuner.campaign import reading
 from tuner.campaign.campaign import Campaign, Report
 from tuner.campaign.ledger import read
+from tuner.campaign.observation import Observation
 from tuner.campaign.preflight import preflight
-from tuner.search import sampler
+from tuner.campaign.study import Study
 from tuner.search.probe import Probe
+from tuner.search.samplers import optuna_study
 from tuner.search.scheduler import LedgerScheduler
 from tuner.search.searcher import LedgerSearcher
 from tuner.search.trainable import CampaignTrainable, assignment
@@ -74,12 +76,13 @@ def attempts(campaign, trial):
 def told(campaign, trial):
     """What Optuna hears of a trial."""
     space = campaign.document.space(trial.method)
-    distributions = {name: sampler._distribution(dimension) for name, dimension in space.items()}
-    return sampler._frozen(trial, space, distributions, campaign.state.metric).state
+    distributions = {name: optuna_study.distribution(dimension) for name, dimension in space.items()}
+    observation = Observation.of(trial, campaign.state.metric)
+    return optuna_study.frozen(observation, trial.number, distributions).state
 
 
 @pytest.mark.parametrize("factor", ["nan", "inf", "-inf"])
-def test_a_loss_that_is_no_number_ends_the_trial_at_that_epoch(tmp_path, factor):
+def test_a_loss_that_is_no_number_ends_the_trial_at_that_epoch(tmp_path, factor, tally):
     campaign = carry(document_in(tmp_path, **with_faulty("NotFinite", factor=factor)))
     assert statuses(campaign, "none") == ["completed"] * 3
     assert statuses(campaign, "NotFinite") == ["diverged"] * 2
@@ -89,7 +92,9 @@ def test_a_loss_that_is_no_number_ends_the_trial_at_that_epoch(tmp_path, factor)
         assert f"after epoch {trial.epoch + 1}" in trial.error["message"]
         assert told(campaign, trial) == TrialState.FAIL
         assert attempts(campaign, trial) == 1
+        tally.fault("trial diverged")
     assert campaign.state.best("tests.faults.faulty.NotFinite") is None
+    tally.ledger(campaign.folder.ledger)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +108,7 @@ def test_a_loss_that_is_no_number_ends_the_trial_at_that_epoch(tmp_path, factor)
         ({"val_error": 0.0, "val_nll": math.nan}, "val_nll is nan after epoch 2"),
     ],
 )
-def test_a_row_without_its_metric_is_no_result(tmp_path, monkeypatch, measured, message):
+def test_a_row_without_its_metric_is_no_result(tmp_path, monkeypatch, measured, message, tally):
     whole, calls = fit.measured, []
 
     def measured_but_once(*arguments):
@@ -118,14 +123,18 @@ def test_a_row_without_its_metric_is_no_result(tmp_path, monkeypatch, measured, 
     assert told(campaign, broken) == TrialState.FAIL
     assert campaign.state.best("none") is sound
     assert [trial.number for trial in campaign.state.finals("none")] == [1]
+    tally.fault("trial diverged")
+    tally.ledger(campaign.folder.ledger)
 
 
-def test_a_final_trial_without_its_test_error_is_no_result(tmp_path, monkeypatch):
+def test_a_final_trial_without_its_test_error_is_no_result(tmp_path, monkeypatch, tally):
     whole = fit.measured
     monkeypatch.setattr(fit, "measured", lambda part, *rest: {} if part == "test" else whole(part, *rest))
     campaign = carry(document_in(tmp_path))
     [final] = campaign.state.finals("none")
     assert (final.status, final.epoch) == ("diverged", 3)
+    tally.fault("trial diverged")
+    tally.ledger(campaign.folder.ledger)
     assert final.error["message"] == "test_error is missing, test_nll is missing after epoch 4"
 
 
@@ -141,7 +150,7 @@ def test_epochs_without_a_look_at_the_validation_images_lack_nothing(tmp_path):
     assert statuses(campaign, "none") == ["completed"] * 3
 
 
-def test_an_exception_is_recorded_with_its_traceback_and_not_tried_again(tmp_path):
+def test_an_exception_is_recorded_with_its_traceback_and_not_tried_again(tmp_path, tally):
     campaign = carry(document_in(tmp_path, **with_faulty("Raising")))
     assert statuses(campaign, "none") == ["completed"] * 3
     assert statuses(campaign, "Raising") == ["failed"] * 2
@@ -151,12 +160,16 @@ def test_an_exception_is_recorded_with_its_traceback_and_not_tried_again(tmp_pat
         assert "in go_wrong\n    raise LookupError" in trial.error["traceback"]
         assert attempts(campaign, trial) == 1
         assert told(campaign, trial) == TrialState.FAIL
+        tally.fault("method raised")
+    tally.ledger(campaign.folder.ledger)
 
 
-def test_out_of_gpu_memory_the_advice_stands_before_what_was_asked_for(tmp_path):
+def test_out_of_gpu_memory_the_advice_stands_before_what_was_asked_for(tmp_path, tally):
     campaign = carry(document_in(tmp_path, **with_faulty("OutOfMemory")))
     assert statuses(campaign, "none") == ["completed"] * 3
     assert statuses(campaign, "OutOfMemory") == ["failed"] * 2
+    tally.fault("out of memory", 2)
+    tally.ledger(campaign.folder.ledger)
     [trial, _] = campaign.state.searched("tests.faults.faulty.OutOfMemory")
     assert trial.error["class"] == "OutOfMemoryError"
     advice, asked = trial.error["message"].split("\n")
@@ -176,11 +189,11 @@ def test_a_probe_that_runs_out_of_gpu_memory_advises_too(tmp_path):
     assert "Out of GPU memory with batch_size 25" in outcomes["tests.faults.faulty.OutOfMemory"]
 
 
-def test_what_a_replaced_worker_still_hands_over_is_ignored_and_nothing_is_written(tmp_path):
+def test_what_a_replaced_worker_still_hands_over_is_ignored_and_nothing_is_written(tmp_path, tally):
     document = document_in(tmp_path, search={"trials": 2, "grace": 1, "audit": 0})  # a rung, and a report, each epoch
     campaign = Campaign.open(document, preflight(document, "trials.yaml"))
     scheduler = LedgerScheduler(campaign, Probe(document, 1, lambda _: None))
-    trial = campaign.suggest_search("none", 0, document.paper_setting("none"), {})
+    trial = campaign.suggest_search(Study("none"), 0, document.paper_setting("none"), {})
 
     def hear(report):
         return scheduler.on_trial_result(None, None, report)
@@ -207,18 +220,21 @@ def test_what_a_replaced_worker_still_hands_over_is_ignored_and_nothing_is_writt
     assert campaign.folder.ledger.read_bytes() == before
     campaign.close()
     assert (trial.status, trial.epoch, attempts(campaign, trial)) == ("completed", 4, 2)
+    tally.fault("worker replaced")
     uninterrupted, recorded = rows_of(campaign, trial)
     assert recorded == uninterrupted
 
 
-def test_the_folder_of_trials_may_be_deleted_between_two_runs(tmp_path):
+def test_the_folder_of_trials_may_be_deleted_between_two_runs(tmp_path, tally):
     document = document_in(tmp_path)
     campaign = Campaign.open(document, preflight(document, "trials.yaml"))
-    trial = campaign.suggest_search("none", 0, document.paper_setting("none"), {})
+    trial = campaign.suggest_search(Study("none"), 0, document.paper_setting("none"), {})
     campaign.receive(Report(trial.id, 2, [], "interrupted"))
     campaign.close()
     shutil.rmtree(campaign.folder.trials, ignore_errors=True)
+    tally.fault("folder deleted")
     campaign = carry(document)
+    tally.ledger(campaign.folder.ledger)
     trial = campaign.state.trials[trial.id]
     assert (trial.status, trial.epoch, trial.attempt) == ("completed", 4, 3)
 
@@ -226,7 +242,7 @@ def test_the_folder_of_trials_may_be_deleted_between_two_runs(tmp_path):
 def test_where_the_campaign_has_no_folder_no_worker_makes_one(tmp_path):
     document = document_in(tmp_path / "here")
     campaign = Campaign.open(document, preflight(document, "trials.yaml"))
-    trial = campaign.suggest_search("none", 0, document.paper_setting("none"), {})
+    trial = campaign.suggest_search(Study("none"), 0, document.paper_setting("none"), {})
     elsewhere = tmp_path / "elsewhere" / "killed"
     config = {**assignment(campaign, trial), "folder": str(elsewhere / "trials" / trial.id)}
     [report] = CampaignTrainable(config).step()["report"]

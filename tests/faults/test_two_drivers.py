@@ -94,26 +94,29 @@ BARE = ("-m", "tests.faults.bare_driver")
 
 
 def test_the_second_is_refused_with_the_number_of_the_first_and_goes_on_at_once_when_that_is_killed(
-    tmp_path, uninterrupted
+    tmp_path, uninterrupted, tally
 ):
     campaign = campaign_in(tmp_path)
     with holding("ended:3", *BARE, "run", str(campaign)) as first:
         before = ledger_of(campaign).read_bytes()
         refused = run("run", campaign)
         assert refused.returncode == 2
+        tally.fault("second driver")
         assert f"process {first.pid} on" in refused.stderr
         assert "Traceback" not in refused.stderr
         assert ledger_of(campaign).read_bytes() == before
         os.kill(first.pid, signal.SIGKILL)
+        tally.fault("driver killed")
         second = run("run", campaign)
         assert second.returncode == 0, second.stderr
         assert re.search(rf"process {first.pid} .* was killed; this one goes on", second.stdout)
     assert_whole(ledger_of(campaign))
+    tally.ledger(ledger_of(campaign))
     assert facts_of(ledger_of(campaign)) == uninterrupted
     assert not ledger_of(campaign).with_suffix(".lock").exists()
 
 
-def test_taken_over_the_first_stops_at_its_next_record_and_nothing_of_it_is_recorded(tmp_path, uninterrupted):
+def test_taken_over_the_first_stops_at_its_next_record_and_nothing_of_it_is_recorded(tmp_path, uninterrupted, tally):
     campaign = campaign_in(tmp_path)
     with (
         holding("ended:3", *BARE, "run", str(campaign)) as first,
@@ -128,6 +131,8 @@ def test_taken_over_the_first_stops_at_its_next_record_and_nothing_of_it_is_reco
         _, complaint = second.communicate("\n", timeout=60)
         assert second.returncode == 0, complaint
     assert_whole(ledger_of(campaign))
+    tally.fault("driver replaced")
+    tally.ledger(ledger_of(campaign))
     assert facts_of(ledger_of(campaign)) == uninterrupted
 
 
@@ -144,7 +149,7 @@ def test_a_run_that_was_taken_over_cannot_stop_the_one_that_took_it(tmp_path):
     second.close()
 
 
-def test_a_damaged_ledger_is_refused_and_repaired_when_that_is_asked_for(tmp_path, uninterrupted):
+def test_a_damaged_ledger_is_refused_and_repaired_when_that_is_asked_for(tmp_path, uninterrupted, tally):
     campaign = campaign_in(tmp_path)
     assert run("run", campaign).returncode == 0
     ledger = ledger_of(campaign)
@@ -155,6 +160,7 @@ def test_a_damaged_ledger_is_refused_and_repaired_when_that_is_asked_for(tmp_pat
     refused = run("run", campaign)
     assert refused.returncode == 2
     assert "line 21 is damaged" in refused.stderr
+    tally.fault("ledger damaged")
     assert "--repair" in refused.stderr
     assert ledger.read_bytes() == b"".join(lines)
 
@@ -167,6 +173,7 @@ def test_a_damaged_ledger_is_refused_and_repaired_when_that_is_asked_for(tmp_pat
     assert backup.read_bytes() == b"".join(lines)
     assert ledger.read_bytes().startswith(b"".join(lines[:20]))
     assert_whole(ledger)
+    tally.ledger(ledger)
     assert facts_of(ledger) == uninterrupted
 
     sound = run("rerun", campaign, "--repair")
@@ -186,7 +193,7 @@ tune.main()
 
 
 @pytest.mark.timeout(400)
-def test_a_real_campaign_is_taken_over_while_it_trains(tmp_path, ray_folder):
+def test_a_real_campaign_is_taken_over_while_it_trains(tmp_path, ray_folder, tally):
     campaign = campaign_in(tmp_path)
     environment = {"RAY_TMPDIR": ray_folder, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     with (
@@ -203,3 +210,5 @@ def test_a_real_campaign_is_taken_over_while_it_trains(tmp_path, ray_folder):
         output, complaint = second.communicate("\n", timeout=240)
         assert second.returncode == 0, output + complaint
     assert_whole(ledger_of(campaign))
+    tally.fault("driver replaced")
+    tally.ledger(ledger_of(campaign))

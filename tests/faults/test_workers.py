@@ -16,9 +16,9 @@ from tuner.search.searcher import WORKER_DEATHS
 THROUGH_TUNE = """
 import os
 import tune
-from tuner.search import driver
-ray_session = driver.ray_session
-driver.ray_session = lambda _: ray_session(os.environ["JOINED_RAY"])
+from tuner.search import session
+ray_session = session.ray_session
+session.ray_session = lambda _: ray_session(os.environ["JOINED_RAY"])
 tune.main()
 """
 
@@ -84,10 +84,12 @@ def steps_begun(folder):
     return [(int(process), round(8 * float(progress))) for process, progress in lines]
 
 
-def test_a_worker_killed_within_an_epoch_goes_on_at_the_very_step(tmp_path, head):
+def test_a_worker_killed_within_an_epoch_goes_on_at_the_very_step(tmp_path, head, tally):
     campaign = campaign_in(tmp_path, "DeadlyOnce")
     assert head.drive(campaign) == 0
     assert_whole(tmp_path, suggested=2)
+    tally.fault("worker killed")
+    tally.ledger(tmp_path / "killed" / "ledger.jsonl")
     trial, final = state_of(tmp_path).trials.values()
     assert (trial.status, trial.epoch, trial.attempt) == ("completed", 4, 2)
     assert (final.status, final.epoch, final.attempt) == ("completed", 4, 1)
@@ -100,7 +102,7 @@ def test_a_worker_killed_within_an_epoch_goes_on_at_the_very_step(tmp_path, head
 
 
 @pytest.mark.timeout(400)
-def test_through_tune_the_ill_are_given_up_the_well_complete_and_the_exit_code_is_1(tmp_path, head):
+def test_through_tune_the_ill_are_given_up_the_well_complete_and_the_exit_code_is_1(tmp_path, head, tally):
     campaign = campaign_in(tmp_path, "none", "Raising", "Deadly")
     with head.command(
         "-c", THROUGH_TUNE, "run", str(campaign), stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -108,6 +110,7 @@ def test_through_tune_the_ill_are_given_up_the_well_complete_and_the_exit_code_i
         output, complaint = process.communicate(timeout=300)
     assert process.returncode == 1, output + complaint
     assert_whole(tmp_path, suggested=4)
+    tally.ledger(tmp_path / "killed" / "ledger.jsonl")
 
     trials = state_of(tmp_path).trials
     assert {name: trial.status for name, trial in trials.items() if trial.method == "none"} == {
@@ -121,6 +124,8 @@ def test_through_tune_the_ill_are_given_up_the_well_complete_and_the_exit_code_i
     assert lost.error["class"] == "WorkerLost"
     assert lost.error["message"].startswith(f"{WORKER_DEATHS} worker processes died over it")
     assert (tmp_path / "deaths").read_text() == "x" * WORKER_DEATHS
+    tally.fault("worker killed", WORKER_DEATHS)
+    tally.fault("method raised")
     [line] = [line for line in output.splitlines() if "there is no such mixing" in line]
     assert "LookupError" in line
     assert "Traceback" not in output + complaint

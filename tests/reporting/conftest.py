@@ -11,6 +11,7 @@ from tuner.campaign.fold import State
 from tuner.campaign.folder import Folder
 from tuner.campaign.ledger import Ledger
 from tuner.campaign.reading import check
+from tuner.campaign.study import Study
 
 CONTENT = {
     "name": "literal",
@@ -62,9 +63,9 @@ class Book:
     def state(self) -> State:
         return State.of(record for record, _ in ledger.read(self.folder.ledger))
 
-    def suggest(self, trial, method, kind, number, seed, params) -> None:
-        line = {"kind": "suggested", "trial": trial, "method": method, "trial_kind": kind, "number": number}
-        self.ledger.append({**line, "seed": seed, "params": params, "attributes": {}})
+    def suggest(self, trial, method, kind, number, seed, params, replicate=0) -> None:
+        line = {"kind": "suggested", "trial": trial, "method": method, "replicate": replicate, "trial_kind": kind}
+        self.ledger.append({**line, "number": number, "seed": seed, "params": params, "attributes": {}})
 
     def rows(self, trial, errors, decisions=(), **last) -> None:
         """One row an epoch of 2 s; `last` joins the row of the last epoch."""
@@ -78,18 +79,20 @@ class Book:
     def end(self, trial, status, error=None) -> None:
         self.ledger.append({"kind": "ended", "trial": trial, "status": status, **({"error": error} if error else {})})
 
-    def search(self, method, number, errors, status="completed", pruned_at=None, error=None, **params) -> None:
+    def search(
+        self, method, number, errors, status="completed", pruned_at=None, error=None, replicate=0, **params
+    ) -> None:
         """A search trial; trial 0 is the paper's setting, as are the parameters that are not given."""
-        trial, setting = f"{method}-{number:03d}", self.document.paper_setting(method)
-        self.suggest(trial, method, "search", number, 1000 + number, {**setting, **params})
+        trial, setting = f"{Study(method, replicate).name}-{number:03d}", self.document.paper_setting(method)
+        self.suggest(trial, method, "search", number, 1000 + number, {**setting, **params}, replicate)
         decision = {pruned_at: "audit" if status == "audited" else "stop"} if pruned_at else {}
         self.rows(trial, errors, decision)
         self.end(trial, status, error)
 
-    def final(self, method, number, seed, test_error, val_errors=(0.5, 0.3, 0.2, 0.1)) -> None:
-        trial = f"{method}-final-{number:03d}-seed{seed}"
-        params = self.state.trials[f"{method}-{number:03d}"].params
-        self.suggest(trial, method, "final", number, seed, params)
+    def final(self, method, number, seed, test_error, val_errors=(0.5, 0.3, 0.2, 0.1), replicate=0) -> None:
+        study = Study(method, replicate).name
+        trial, params = f"{study}-final-{number:03d}-seed{seed}", self.state.trials[f"{study}-{number:03d}"].params
+        self.suggest(trial, method, "final", number, seed, params, replicate)
         self.rows(trial, val_errors, test_error=test_error, test_nll=2 * test_error, test_ece=0.01)
         self.end(trial, "completed")
 
@@ -128,4 +131,20 @@ def finished(book) -> Book:
     ]:
         for seed, error in enumerate(errors):
             made.final(method, number, seed, error, (0.4, 0.3, 0.2, error))
+    return made
+
+
+@pytest.fixture
+def replicated(book) -> Book:
+    """Two methods with two studies each, a search trial and two final seeds a study."""
+    made = book(methods=["none", "mixup"], search={"trials": 1, "replicates": 2}, final={"seeds": [0, 1]})
+    for method, best, errors in [
+        ("none", (0.10, 0.20), ((0.10, 0.12), (0.20, 0.24))),
+        ("mixup", (0.08, 0.16), ((0.07, 0.09), (0.16, 0.22))),
+    ]:
+        for replicate in (0, 1):
+            made.search(method, 0, [0.5, 0.4, 0.3, best[replicate]], replicate=replicate)
+            seeds = made.document.final_seeds(Study(method, replicate))
+            for seed, error in zip(seeds, errors[replicate], strict=True):
+                made.final(method, 0, seed, error, replicate=replicate)
     return made

@@ -86,6 +86,6 @@ def test_a_method_of_a_package_that_is_not_here_keeps_what_the_ledger_holds(fini
 
     monkeypatch.setattr(tuner.regularizers, "get", missing)
     results = Results.of(finished.state)
-    cutmix = results.methods[2]
+    cutmix = results.studies[2]
     assert cutmix.paper is None
     assert "cutmix_prob: 0.75" in configuration(finished.document, cutmix)

@@ -106,7 +106,7 @@ def test_figures_are_xml_and_the_same_each_time(finished):
     for draw, *of in [
         (figures.final_errors,),
         (figures.learning_curves,),
-        *((draw, method) for method in results.methods for draw in (figures.search, figures.hyperparameters)),
+        *((draw, study) for study in results.studies for draw in (figures.search, figures.hyperparameters)),
     ]:
         svg = draw(results, *of)
         assert ElementTree.fromstring(svg).tag.endswith("svg")
@@ -141,7 +141,7 @@ def test_page_where_every_trial_broke_before_its_first_epoch(book):
 def test_finals_without_validation_have_no_curves(book):
     made = book(methods=["none"], search={"trials": 1}, final={"seeds": [0], "fit_on": "trainval", "select": "last"})
     made.search("none", 0, [0.5, 0.3, 0.2, 0.1])
-    made.suggest("none-final-000-seed0", "none", "final", 0, 0, {})
+    made.suggest("none-final-000-seed0", "none", "final", 0, 0, made.document.paper_setting("none"))
     for epoch in range(1, 5):
         row = {
             "epoch": epoch,
@@ -155,7 +155,7 @@ def test_finals_without_validation_have_no_curves(book):
     made.end("none-final-000-seed0", "completed")
     results = Results.of(made.state)
     assert figures.learning_curves(results) == ""
-    assert results.methods[0].optimism is None
+    assert results.studies[0].optimism is None
     parsed(page.as_html(results, made.folder.best))
 
 

@@ -11,7 +11,7 @@ from tuner.reporting.verdict import parities, verdict, warnings
 
 
 def by_name(results):
-    return {method.name: method for method in results.methods}
+    return {study.name: study for study in results.studies}
 
 
 def test_finals_are_summed_up_over_seeds(finished):
@@ -43,23 +43,23 @@ def test_a_paper_setting_that_was_stopped_has_no_error_to_compare(book):
     made = book(methods=["mixup"], search={"trials": 2})
     made.search("mixup", 0, [0.9], "stopped", pruned_at=1)
     made.search("mixup", 1, [0.4, 0.3, 0.2, 0.06], alpha=0.4)
-    method = Results.of(made.state).methods[0]
-    assert (method.paper.id, method.paper_error, method.tuning_gain) == ("mixup-000", None, None)
+    study = Results.of(made.state).studies[0]
+    assert (study.paper.id, study.paper_error, study.tuning_gain) == ("mixup-000", None, None)
 
 
 def test_an_audited_paper_setting_ran_to_its_end_and_is_compared(book):
     made = book(methods=["mixup"], search={"trials": 2})
     made.search("mixup", 0, [0.9, 0.5, 0.3, 0.09], "audited", pruned_at=1)
     made.search("mixup", 1, [0.4, 0.3, 0.2, 0.06], alpha=0.4)
-    method = Results.of(made.state).methods[0]
-    assert method.tuning_gain == pytest.approx(0.03)
-    assert method.wrongly_stopped == []
+    study = Results.of(made.state).studies[0]
+    assert study.tuning_gain == pytest.approx(0.03)
+    assert study.wrongly_stopped == []
 
 
 def test_a_trial_0_with_another_setting_is_not_the_papers(book):
     made = book(methods=["mixup"], search={"trials": 1})
     made.search("mixup", 0, [0.4, 0.3, 0.2, 0.06], alpha=0.4)
-    assert Results.of(made.state).methods[0].paper is None
+    assert Results.of(made.state).studies[0].paper is None
 
 
 def test_spent_counts_audits_and_failures(finished):
@@ -189,7 +189,7 @@ def test_a_method_that_lost_a_seed_is_not_ranked(book):
     made.search("none", 0, [0.5, 0.3, 0.2, 0.10])
     for seed in (0, 1):
         made.final("none", 0, seed, 0.1)
-    made.suggest("none-final-000-seed2", "none", "final", 0, 2, {})
+    made.suggest("none-final-000-seed2", "none", "final", 0, 2, made.document.paper_setting("none"))
     made.rows("none-final-000-seed2", [0.5, 0.4])
     made.end("none-final-000-seed2", "failed", {"class": "WorkerLost", "message": "gone"})
     results = Results.of(made.state)

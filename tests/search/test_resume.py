@@ -18,15 +18,15 @@ CONTENT = {
 }
 
 
-def in_folder(path):
-    return reading.check({**CONTENT, "storage": str(path)}, "cut.yaml")
+def in_folder(path, **search):
+    return reading.check({**CONTENT, "storage": str(path), "search": {**CONTENT["search"], **search}}, "cut.yaml")
 
 
 def outcome(ledger):
     """Every fact of a ledger but attempts and times, trial by trial: what has to be the same."""
     facts = {}
     for record, _ in read(ledger):
-        if record["kind"] not in ("opened", "attempt"):
+        if record["kind"] not in ("opened", "resumed", "attempt"):
             facts.setdefault(record["trial"], []).append({k: v for k, v in record.items() if k != "time"})
     return facts
 
@@ -43,15 +43,38 @@ def test_the_uninterrupted_campaign_has_every_kind_of_ending(uninterrupted):
 
 
 def test_cut_behind_any_line_it_ends_as_the_uninterrupted_one(uninterrupted, tmp_path):
-    expected, lines = outcome(uninterrupted), uninterrupted.read_bytes().splitlines(keepends=True)
-    for count in range(1, len(lines)):
-        storage = tmp_path / str(count)
-        ledger = storage / "cut" / "ledger.jsonl"
-        ledger.parent.mkdir(parents=True)
-        document_of_cut = in_folder(storage)
-        ledger.write_bytes(b"".join(_moved(lines[:count], document_of_cut)))
-        carry(document_of_cut)
-        assert outcome(ledger) == expected, f"cut behind line {count}"
+    for count in range(1, len(uninterrupted.read_bytes().splitlines())):
+        assert_goes_on(uninterrupted, count, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("search", "cuts"),
+    [
+        ({"sampler": "random", "scheduler": "hyperband", "grace": 1}, 12),
+        ({"sampler": "cmaes", "scheduler": "median", "grace": 2, "trials": 16}, 12),
+        ({"sampler": "grid", "scheduler": "fifo"}, 12),
+        ({"sampler": "gp", "scheduler": "asha", "replicates": 2, "trials": 6}, 2),
+    ],
+    ids=lambda value: value["sampler"] if isinstance(value, dict) else None,
+)
+def test_so_it_does_with_every_sampler_and_scheduler(search, cuts, tmp_path):
+    campaign = carry(in_folder(tmp_path / "whole", **search))
+    whole, lines = campaign.folder.ledger, len(campaign.folder.ledger.read_bytes().splitlines())
+    statuses = {trial.status for trial in campaign.state.trials.values()}
+    assert ("stopped" in statuses) == (search["scheduler"] != "fifo")
+    for cut in range(1, cuts + 1):
+        assert_goes_on(whole, cut * lines // (cuts + 1), tmp_path, **search)
+
+
+def assert_goes_on(whole, count, tmp_path, **search):
+    """Carries the campaign on from the first `count` lines of its ledger."""
+    storage = tmp_path / str(count)
+    ledger = storage / "cut" / "ledger.jsonl"
+    ledger.parent.mkdir(parents=True)
+    document_of_cut = in_folder(storage, **search)
+    ledger.write_bytes(b"".join(_moved(whole.read_bytes().splitlines(keepends=True)[:count], document_of_cut)))
+    carry(document_of_cut)
+    assert outcome(ledger) == outcome(whole), f"cut behind line {count}"
 
 
 def test_a_finished_campaign_has_nothing_left_to_do(uninterrupted):

@@ -6,6 +6,7 @@ from pathlib import Path
 from tuner.campaign import ledger, reading
 from tuner.campaign.document import Document
 from tuner.campaign.folder import Folder
+from tuner.campaign.study import Study
 
 EPOCHS, SEEDS = 8, (0, 1)
 DIGEST = "0123456789abcdef" * 4
@@ -45,7 +46,7 @@ def opened(plan: Document) -> dict:
     }
 
 
-def suggested(trial: str, method: str, number: int, seed: int, kind: str = "search") -> dict:
+def suggested(trial: str, method: str, number: int, seed: int, kind: str = "search", replicate: int = 0) -> dict:
     params = {"lr": 0.1 / (number + 1), "weight_decay": 5e-4}
     if method == "cutmix":
         params |= {"alpha": 1.0, "cutmix_prob": 0.5, "layers": [0, 1, 2]}
@@ -53,6 +54,7 @@ def suggested(trial: str, method: str, number: int, seed: int, kind: str = "sear
         "kind": "suggested",
         "trial": trial,
         "method": method,
+        "replicate": replicate,
         "trial_kind": kind,
         "number": number,
         "seed": seed,
@@ -73,18 +75,19 @@ def result(trial: str, epoch: int, decision: str = "continue", error: float = 0.
     return {"kind": "result", "trial": trial, "row": {**row, "selected": None, **columns}, "decision": decision}
 
 
-def search_trial(method: str, number: int, last: int, status: str, error: float) -> list[dict]:
-    trial = f"{method}-{number:03d}"
+def search_trial(method: str, number: int, last: int, status: str, error: float, replicate: int = 0) -> list[dict]:
+    trial = f"{Study(method, replicate).name}-{number:03d}"
     decision = {"completed": "complete", "stopped": "stop"}.get(status, "continue")
-    records = [suggested(trial, method, number, 100 + number), {"kind": "attempt", "trial": trial, "attempt": 1}]
+    begun = suggested(trial, method, number, 100 + number, replicate=replicate)
+    records = [begun, {"kind": "attempt", "trial": trial, "attempt": 1}]
     records += [result(trial, epoch, decision if epoch == last else "continue", error) for epoch in range(1, last + 1)]
     failure = {"error": {"class": "Diverged", "message": "the loss is not finite"}} if status == "diverged" else {}
     return [*records, {"kind": "ended", "trial": trial, "status": status, **failure}]
 
 
-def final_trial(method: str, seed: int, error: float) -> list[dict]:
-    trial = f"{method}-final-000-seed{seed}"
-    records = [suggested(trial, method, 0, seed, "final")]
+def final_trial(method: str, seed: int, error: float, number: int = 0, replicate: int = 0) -> list[dict]:
+    trial = f"{Study(method, replicate).name}-final-{number:03d}-seed{seed}"
+    records = [suggested(trial, method, number, seed, "final", replicate)]
     records += [result(trial, epoch) for epoch in range(1, EPOCHS)]
     test = {"test_error": error, "test_nll": 3 * error, "test_ece": error / 2}
     return [

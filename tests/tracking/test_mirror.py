@@ -4,6 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
+from contextlib import closing
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -13,7 +16,7 @@ from tests.tracking.literal import DIGEST, EPOCHS, opened, plan, search_trial, w
 from tests.tracking.shown import new_store, runs_of, snapshot, statuses, wait_until
 from tuner.campaign import ledger
 from tuner.campaign.folder import Folder
-from tuner.tracking.mirror import Mirror, sync
+from tuner.tracking.mirror import HANDOVER_SECONDS, Mirror, _Copy, sync
 from tuner.tracking.problem import TrackingError
 from tuner.tracking.view import CampaignView
 
@@ -242,3 +245,37 @@ assert mirror.drain(120), mirror.error
         [sys.executable, "-c", program], cwd=REPOSITORY, env=environment, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_between_two_runs_the_mirror_rests_as_long_as_it_worked(recorded, store):
+    """While trials run, so that it takes half of the driver's time at most."""
+    rests: list[float] = []
+    copy = _Copy(recorded, store, {})
+    began = time.monotonic()
+    with closing(copy):
+        copy.catch_up(rest=rests.append)
+    assert len(rests) == len(snapshot(store))
+    assert 0 < sum(rests) < time.monotonic() - began
+    assert min(rests) > 0
+
+
+def test_the_driver_s_thread_gets_its_turn_soon_while_the_mirror_works(recorded, store):
+    before = sys.getswitchinterval()
+    mirror = Mirror(recorded, store)
+    mirror.start()
+    try:
+        wait_until(lambda: sys.getswitchinterval() == pytest.approx(HANDOVER_SECONDS))
+    finally:
+        assert mirror.drain(60)
+    assert sys.getswitchinterval() == before
+
+
+def test_a_mirror_that_nobody_waits_for_ends_between_two_runs(recorded, store):
+    mirror = Mirror(recorded, store)
+    mirror.start()
+    wait_until(lambda: mirror.page)
+    assert not mirror.drain(0)
+    wait_until(lambda: "mlflow-mirror" not in {thread.name for thread in threading.enumerate()})
+    first = snapshot(store)
+    sync(recorded, store)
+    assert first.items() != snapshot(store).items()

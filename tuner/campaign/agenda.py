@@ -4,7 +4,9 @@ from collections.abc import Set
 from dataclasses import dataclass
 from typing import Literal
 
-from tuner.campaign.fold import State, Trial
+from tuner.campaign.fold import State
+from tuner.campaign.study import Study
+from tuner.campaign.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -15,23 +17,30 @@ class Resume:
 
 
 @dataclass(frozen=True)
-class Ask:
-    """Ask the sampler of this method for search trial `number`."""
+class Supersede:
+    """End a final trial that was not finished when its study, extended, found a better configuration."""
 
-    method: str
+    trial: Trial
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Ask the sampler of this study for search trial `number`."""
+
+    study: Study
     number: int
 
 
 @dataclass(frozen=True)
 class Refit:
-    """Train the method's best configuration (that of `best`, or the paper's where nothing was searched) with a seed."""
+    """Train the study's best configuration (that of `best`, or the paper's where nothing was searched) with a seed."""
 
-    method: str
+    study: Study
     best: Trial | None
     seed: int
 
 
-Step = Resume | Ask | Refit | Literal["wait", "done"]
+Step = Resume | Supersede | Ask | Refit | Literal["wait", "done"]
 
 
 def next_step(state: State, running: Set[str]) -> Step:
@@ -40,34 +49,45 @@ def next_step(state: State, running: Set[str]) -> Step:
     Unended trials come first, in their old order. Then the studies are searched in turn, the one with the fewest trials
     first. Final trials of a finished study fill what is idle. "wait" is returned only while something runs.
     """
+    return (
+        _unended(state, running)
+        or _search(state)
+        or _final(state)
+        or ("wait" if running and not _all_searched_out(state) else "done")
+    )
+
+
+def _unended(state: State, running: Set[str]) -> Resume | Supersede | None:
     for trial in state.unended():
-        if trial.id not in running:
+        if trial.id in running:
+            continue
+        if trial.kind == "search":
             return Resume(trial)
-    return _search(state) or _final(state) or ("wait" if running and not _all_told(state) else "done")
+        if state.searched_out(trial.study):  # else it is not known yet whether this is still the best configuration
+            return Supersede(trial) if trial in state.superseded(trial.study) else Resume(trial)
+    return None
 
 
 def _search(state: State) -> Ask | None:
-    search = state.document.search
-    open_studies = []
-    for method in state.document.methods:
-        trials = state.searched(method.name)
-        live = sum(not trial.told for trial in trials)
-        if len(trials) < search.trials and live < search.concurrent:
-            open_studies.append(Ask(method.name, len(trials)))
+    open_studies = [
+        Ask(study, len(state.searched(study.name)))
+        for study in state.document.studies
+        if len(state.live(study.name)) < state.document.search.concurrent and state.may_suggest(study.name)
+    ]
     return min(open_studies, key=lambda ask: ask.number, default=None)
 
 
 def _final(state: State) -> Refit | None:
-    for method in state.document.methods:
-        best = state.best(method.name)
-        if not state.searched_out(method.name) or (state.document.search.trials and best is None):
+    for study in state.document.studies:
+        best = state.best(study.name)
+        if not state.searched_out(study.name) or (state.document.search.trials and best is None):
             continue
-        done = {trial.seed for trial in state.finals(method.name)}
-        for seed in state.document.final.seeds:
-            if seed not in done:
-                return Refit(method.name, best, seed)
+        begun = {trial.seed for trial in state.finals(study.name)}
+        for seed in state.document.final_seeds(study):
+            if seed not in begun:
+                return Refit(study, best, seed)
     return None
 
 
-def _all_told(state: State) -> bool:
-    return all(state.searched_out(method.name) for method in state.document.methods)
+def _all_searched_out(state: State) -> bool:
+    return all(state.searched_out(study.name) for study in state.document.studies)

@@ -11,16 +11,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tuner.campaign import yaml_file
+from tuner.campaign.agenda import next_step
 from tuner.campaign.document import Document, differences
-from tuner.campaign.fold import Decision, State, Trial, status_of
+from tuner.campaign.faults import DocumentError
+from tuner.campaign.fold import State
 from tuner.campaign.folder import Folder
 from tuner.campaign.ledger import FORMAT, Ledger, LedgerError, Listener, Record
 from tuner.campaign.lock import Lock
 from tuner.campaign.preflight import Facts
 from tuner.campaign.run import Run
+from tuner.campaign.study import Study
+from tuner.campaign.trial import Decision, Trial, status_of
+from tuner.campaign.warm_start import warm_start_of
 from tuner.training.streams import seed_of
 
-RECORDED_VERSIONS = ("torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "scikit-learn", "pydantic")
+RECORDED_VERSIONS = ("torch", "torchvision", "ray", "optuna", "cmaes", "mlflow", "numpy", "scikit-learn", "pydantic")
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class Campaign:
         Raises:
             LedgerError: it is being run, its ledger is damaged or cannot be written, or it has trials of another
                 document or of other data.
+            DocumentError: it cannot begin with what it is to learn from.
         """
         folder = Folder(document.folder)
         ledger = Ledger(folder.ledger, lock)
@@ -65,16 +71,26 @@ class Campaign:
             ledger.listen(campaign.state.apply)
             if campaign.state.trials:
                 _refuse_other(campaign.state, document, facts, folder)
-                campaign.state.document = document  # of which resources and tracking may be other ones
+                if next_step(campaign.state, set()) != "done":
+                    ledger.append({"kind": "resumed", **_circumstances(document)})
+                campaign.state.document = _extended_so_far(campaign.state, document)
             else:
                 ledger.append(_opened(document, facts))
-        except LedgerError:
+            campaign._write_document()
+            folder.stop_file.unlink(missing_ok=True)
+            campaign._settle()
+        except (LedgerError, DocumentError):
             ledger.close()
             raise
-        folder.document.write_text(yaml_file.dump(document.as_yaml()), encoding="utf-8")
-        folder.stop_file.unlink(missing_ok=True)
-        campaign._settle()
         return campaign
+
+    def extend(self, document: Document) -> None:
+        """Goes on with a document that asks for more trials, seeds or methods (`tuner.campaign.extension`)."""
+        self.ledger.append({"kind": "extended", "document": document.as_yaml(), **_circumstances(document)})
+        self._write_document()
+
+    def _write_document(self) -> None:
+        self.folder.document.write_text(yaml_file.dump(self.document.as_yaml()), encoding="utf-8")
 
     def close(self) -> None:
         self.ledger.close()
@@ -109,23 +125,24 @@ class Campaign:
             select=document.final.select if final else "last",
         )
 
-    def suggest_search(self, method: str, number: int, params: dict[str, Any], attributes: dict[str, Any]) -> Trial:
+    def suggest_search(self, study: Study, number: int, params: dict[str, Any], attributes: dict[str, Any]) -> Trial:
         """Records a search trial. Its training seed depends on its number alone: the methods' studies share them."""
-        seed = seed_of(self.document.search.seed, "search", number) % 2**31
-        return self._suggest(f"{method}-{number:03d}", method, "search", number, seed, params, attributes)
+        seed = seed_of(self.document.search.replicate_seed(study.replicate), "search", number) % 2**31
+        return self._suggest(f"{study.name}-{number:03d}", study, "search", number, seed, params, attributes)
 
-    def suggest_final(self, method: str, best: Trial | None, seed: int) -> Trial:
-        """Records the refit of a method's best configuration with one of the final seeds."""
-        number, params = (best.number, best.params) if best else (None, self.document.paper_setting(method))
+    def suggest_final(self, study: Study, best: Trial | None, seed: int) -> Trial:
+        """Records the refit of a study's best configuration with one of its final seeds."""
+        number, params = (best.number, best.params) if best else (None, self.document.paper_setting(study.method))
         source = "paper" if best is None else f"{number:03d}"
-        return self._suggest(f"{method}-final-{source}-seed{seed}", method, "final", number, seed, params, {})
+        return self._suggest(f"{study.name}-final-{source}-seed{seed}", study, "final", number, seed, params, {})
 
-    def _suggest(self, trial, method, kind, number, seed, params, attributes) -> Trial:
+    def _suggest(self, trial, study, kind, number, seed, params, attributes) -> Trial:
         self.ledger.append(
             {
                 "kind": "suggested",
                 "trial": trial,
-                "method": method,
+                "method": study.method,
+                "replicate": study.replicate,
                 "trial_kind": kind,
                 "number": number,
                 "seed": seed,
@@ -159,6 +176,10 @@ class Campaign:
             self._end(trial, report.status, report.error)
         return report.status == "running" and not trial.ended
 
+    def supersede(self, trial: Trial) -> None:
+        """Ends a final trial of a configuration that is no longer the best."""
+        self._end(trial, "superseded")
+
     def lost(self, trial: str, reason: str) -> None:
         """Ends a trial whose workers died again and again."""
         if not self.state.trials[trial].ended:
@@ -188,10 +209,10 @@ class Campaign:
         epoch, search = row["epoch"], self.document.search
         if epoch == self.document.training.epochs:
             return "complete"
-        rungs = self.state.rungs[trial.method]
-        if trial.kind == "final" or trial.pruned_at is not None or epoch not in rungs.table:
+        if trial.kind == "final" or trial.pruned_at is not None:
             return "continue"
-        if rungs.passes(epoch, row[self.state.metric]):
+        rule = self.state.rules[trial.study]
+        if epoch not in rule.epochs(trial.number) or rule.passes(trial.number, epoch, row[self.state.metric]):
             return "continue"
         return "audit" if seed_of(search.seed, "audit", trial.id) < search.audit * 2**63 else "stop"
 
@@ -218,6 +239,15 @@ def _opened(document: Document, facts: Facts) -> Record:
         "format": FORMAT,
         "document": document.as_yaml(),
         "facts": asdict(facts),
+        "warm_start": warm_start_of(document),
+        **_circumstances(document),
+    }
+
+
+def _circumstances(document: Document) -> Record:
+    """What a driver runs with: results depend on it less than on the document, but more than nothing."""
+    return {
+        "resources": document.resources.model_dump(mode="json", exclude_none=True),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in RECORDED_VERSIONS}},
         "commit": _commit(),
     }
@@ -238,8 +268,18 @@ def _git(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, timeout=10)
 
 
+def _extended_so_far(state: State, document: Document) -> Document:
+    """The document, with what the campaign was extended by since."""
+    now = state.document
+    return document.model_copy(
+        update={"methods": now.methods, "search": now.search, "final": now.final, "spaces": now.spaces}
+    )
+
+
 def _refuse_other(state: State, document: Document, facts: Facts, folder: Folder) -> None:
-    if lines := differences(state.document, document):
+    lines = differences(state.document, document)
+    # Whoever extended a campaign may go on with the file that it was started from.
+    if lines and differences(Document.model_validate(state.opened["document"]), document):
         changed = "\n  ".join(lines)
         raise LedgerError(
             f'The campaign "{document.name}" was started with another document; it differs in (old -> new)\n'

@@ -2,33 +2,34 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_serializer, model_validator
+from pydantic import AfterValidator, Field, model_serializer, model_validator
 
 from tuner import regularizers
 from tuner.campaign.faults import shown
-from tuner.campaign.rungs import rung_epochs
+from tuner.campaign.lattice import grid_trials
+from tuner.campaign.settings import Final, Part, Resources, Search, Tracking
 from tuner.campaign.spaces import SHARED, Space
+from tuner.campaign.study import Study
 from tuner.datasets import DatasetSettings
 from tuner.datasets.split import Split
 from tuner.models import Model
 from tuner.regularizers import Regularizer
 from tuner.training.settings import Training
 
+REPLICATE_SEEDS = 1000
+"""What the final seeds of two replicates lie apart."""
+
 LONGEST_NAME = 100
 """Of a campaign: it becomes the name of a folder, with more behind it."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Method(_Part):
+class Method(Part):
     """A method of the campaign: `cutmix`, or `{name: cutmix, alpha: 1.0}` with some hyper-parameters held fixed."""
 
     name: str
-    fixed: dict[str, Any] = {}
+    fixed: dict[str, Any] = Field({})
 
     @model_validator(mode="before")
     @classmethod
@@ -48,96 +49,6 @@ class Method(_Part):
         return regularizers.get(self.name).model_validate({**self.fixed, **searched})
 
 
-class Search(_Part):
-    """How every method is tuned: each in a study and under a scheduler of its own."""
-
-    trials: int = Field(ge=0, description="search trials a method; 0 goes straight to the final runs")
-    sampler: Literal["tpe", "random"] = "tpe"
-    scheduler: Literal["asha", "fifo"] = "asha"
-    grace: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
-        "auto",
-        description="epochs before the first rung; auto: behind the first drop of a step schedule, else a quarter",
-    )
-    reduction: int = Field(2, ge=2, description="the best 1/reduction pass a rung; rungs lie that factor apart")
-    audit: float = Field(0.1, ge=0, le=1, description="share of the stopped trials that run on, to price the stopping")
-    metric: Literal["error", "nll"] = "error"
-    parity: Literal["trials", "epochs", "hours"] = Field("trials", description="what must be equal to rank methods")
-    seed: int = Field(0, ge=0, description="of the samplers and of the search trials' training")
-
-    def first_rung(self, training: Training) -> int:
-        """Epochs that no trial is stopped before."""
-        return self.safe_grace(training) if self.grace == "auto" else self.grace
-
-    @staticmethod
-    def safe_grace(training: Training) -> int:
-        """Strong regularizers start slowly: one epoch behind the first drop of a step schedule, else a quarter."""
-        if training.schedule.name == "step":
-            return int(training.schedule.at[0] * training.epochs) + 1
-        return max(1, training.epochs // 4)
-
-    def rungs(self, training: Training) -> tuple[int, ...]:
-        """The epochs at which the scheduler may stop a trial, moved to the next one that ends with a validation."""
-        if self.scheduler == "fifo":
-            return ()
-        every = training.evaluate_every
-        rungs = rung_epochs(self.first_rung(training), self.reduction, training.epochs)
-        evaluated = dict.fromkeys(-(-rung // every) * every for rung in rungs)
-        return tuple(rung for rung in evaluated if rung < training.epochs)
-
-    @property
-    def concurrent(self) -> int:
-        """Trials of one study that run at once: more would all arrive first at a rung, where nobody is stopped."""
-        return max(1, self.trials // 4)
-
-
-class Final(_Part):
-    """How the best configuration of each method is measured."""
-
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
-    fit_on: Literal["train", "trainval"] = "train"
-    select: Literal["best_val", "last"] = "best_val"
-
-    @model_validator(mode="after")
-    def _check(self):
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"a seed stands twice in {list(self.seeds)}: each would be counted as a run of its own")
-        if self.fit_on == "trainval" and self.select == "best_val":
-            raise ValueError(
-                "fit_on: trainval leaves no validation images to select best_val by; use select: last, or fit_on: train"
-            )
-        return self
-
-
-class Resources(_Part):
-    """What one trial holds while it runs."""
-
-    cpu: float = Field(1, gt=0)
-    gpu: float = Field(0, ge=0, description="a share of one GPU: 0.5 runs two trials on each")
-    max_concurrent: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="trials at once; all that fit if empty"
-    )
-    custom: dict[str, Annotated[float, Field(gt=0)]] = Field({}, description="amounts of Ray's custom resources")
-
-    @model_validator(mode="after")
-    def _check_gpu(self):
-        if own := {"cpu", "gpu"} & {label.lower() for label in self.custom}:
-            raise ValueError(
-                f"custom: {', '.join(sorted(own))} is no custom resource; write it beside `custom`, as cpu or gpu"
-            )
-        if self.gpu > 1:
-            raise ValueError(
-                f"gpu: {self.gpu:g} asks for more than one GPU a trial, but a trial trains on one device and the "
-                "others would idle; use at most 1, and more trials at once"
-            )
-        return self
-
-
-class Tracking(_Part):
-    """Where MLflow records the campaign; $MLFLOW_TRACKING_URI, else a SQLite file in `storage`, if empty."""
-
-    uri: str | None = None
-
-
 def _folder_name(storage: str) -> str:
     if "://" in storage:
         raise ValueError(
@@ -147,7 +58,7 @@ def _folder_name(storage: str) -> str:
     return storage
 
 
-class Document(_Part):
+class Document(Part):
     """A whole campaign. It is resolved once `spaces` is filled for every method: no other file is read again."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=LONGEST_NAME)
@@ -161,10 +72,37 @@ class Document(_Part):
     resources: Resources = Resources()
     storage: Annotated[str, AfterValidator(_folder_name)] = "runs"
     tracking: Tracking = Tracking()
-    spaces: dict[str, Space] = {}
+    spaces: dict[str, Space] = Field({})
+
+    @model_validator(mode="after")
+    def _check_seeds(self):
+        if self.search.replicates > 1 and max(self.final.seeds) >= REPLICATE_SEEDS:
+            raise ValueError(
+                f"final.seeds has {max(self.final.seeds)}; with search.replicates above 1 they are below "
+                f"{REPLICATE_SEEDS}, because replicate r trains its final runs with r * {REPLICATE_SEEDS} added"
+            )
+        return self
 
     def method(self, name: str) -> Method:
         return next(method for method in self.methods if method.name == name)
+
+    @property
+    def studies(self) -> tuple[Study, ...]:
+        """All that are searched, in the order of the methods."""
+        return tuple(Study(method.name, r) for method in self.methods for r in range(self.search.replicates))
+
+    def study(self, name: str) -> Study:
+        return next(study for study in self.studies if study.name == name)
+
+    def final_seeds(self, study: Study) -> tuple[int, ...]:
+        """With what the study's best configuration is trained: replicates share no seed, methods share them all."""
+        return tuple(study.replicate * REPLICATE_SEEDS + seed for seed in self.final.seeds)
+
+    def most_trials(self, method: str) -> int:
+        """Search trials that a study of this method may suggest: a grid may have fewer points."""
+        if self.search.sampler != "grid":
+            return self.search.trials
+        return min(self.search.trials, grid_trials(self.space(method), self.paper_setting(method)))
 
     def space(self, method: str) -> Space:
         """What the method's study searches, the shared part first."""
@@ -208,7 +146,8 @@ def differences(old: Document, new: Document) -> list[str]:
 
 
 def _that_results_depend_on(document: Document) -> dict[str, Any]:
-    content = {key: value for key, value in document.as_yaml().items() if key not in ("resources", "tracking")}
+    without_effect = ("resources", "storage", "tracking")
+    content = {key: value for key, value in document.as_yaml().items() if key not in without_effect}
     dataset = {key: value for key, value in content["dataset"].items() if key not in document.dataset.without_effect}
     return {**content, "dataset": dataset}
 

@@ -3,14 +3,17 @@
 Kinds of lines, each a fact that was true when it was written:
 
     opened     document, split and data digests, versions, git commit
+    resumed    a driver took the campaign up again: its resources, versions, git commit
+    extended   the document that the campaign goes on with: more trials, seeds or methods
     suggested  a trial with its hyper-parameters: it exists from here on
     attempt    another worker took the trial up; what older attempts still report is ignored from here on
     result     one epoch of a trial with the scheduler's decision on it
     ended      a trial is over, with its status
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from pydantic import ValidationError
 
@@ -18,66 +21,14 @@ from tuner.campaign.document import Document
 from tuner.campaign.faults import path_of
 from tuner.campaign.folder import names_an_entry
 from tuner.campaign.ledger import FORMAT, LedgerError, Record
-from tuner.campaign.rungs import Rungs
+from tuner.campaign.settings import Resources
+from tuner.campaign.stopping import StoppingRule, stopping_rule
+from tuner.campaign.trial import Spent, Trial
 
-Kind = Literal["opened", "suggested", "attempt", "result", "ended"]
-Decision = Literal["continue", "stop", "audit", "complete"]
-Status = Literal["completed", "stopped", "audited", "diverged", "failed"]
+Kind = Literal["opened", "resumed", "extended", "suggested", "attempt", "result", "ended"]
 
-
-@dataclass
-class Trial:
-    """One trial. `pruned_at` is the rung that stopped it; an audited trial runs on behind that rung, unheard."""
-
-    id: str
-    method: str
-    kind: Literal["search", "final"]
-    number: int | None  # of a search trial in its study; of the search trial that a final one refits, if one was run
-    seed: int
-    params: dict[str, Any]
-    attributes: dict[str, Any]  # the sampler's own notes
-    suggested_at: float
-    attempt: int = 0
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)  # when each row was recorded
-    decision: Decision = "continue"
-    pruned_at: int | None = None
-    status: Status | None = None
-    error: dict[str, str] | None = None  # class, message, traceback of a failed or diverged trial
-    ended_at: float | None = None
-
-    @property
-    def epoch(self) -> int:
-        """Epochs recorded."""
-        return len(self.rows)
-
-    @property
-    def ended(self) -> bool:
-        return self.status is not None
-
-    @property
-    def told(self) -> bool:
-        """Whether the sampler knows the outcome: an audited trial was told when its rung pruned it."""
-        return self.ended or self.pruned_at is not None
-
-    @property
-    def seconds(self) -> float:
-        """Training time recorded, audits included."""
-        return sum(row["seconds"] for row in self.rows)
-
-    @property
-    def hyperparameters(self) -> dict[str, Any]:
-        """The method's own, without the learning rate and the weight decay that every study searches."""
-        return {name: value for name, value in self.params.items() if name not in ("lr", "weight_decay")}
-
-
-def status_of(trial: Trial) -> Status | None:
-    """The status that the last decision gives, or None while the trial has to go on."""
-    if trial.decision == "stop":
-        return "stopped"
-    if trial.decision == "complete":
-        return "audited" if trial.pruned_at is not None else "completed"
-    return None
+BEGINNINGS = ("opened", "resumed", "extended")
+"""Before such a line no driver ran: the time up to it is nobody's."""
 
 
 def _of_another_version(what: str, opened: Record) -> LedgerError:
@@ -99,13 +50,18 @@ def _refuse_path(what: str, name: object) -> None:
 
 
 class State:
-    """Everything that the ledger says so far."""
+    """Everything that the ledger says so far. `document` is the latest one, `opened["document"]` the first."""
 
     def __init__(self) -> None:
         self.document: Document | None = None
         self.opened: Record = {}
         self.trials: dict[str, Trial] = {}
-        self.rungs: dict[str, Rungs] = {}
+        self.rules: dict[str, StoppingRule] = {}
+        self.wall_seconds = 0.0
+        """How long a driver has run the campaign."""
+        self._studies: dict[str, _Study] = {}
+        self._unended: dict[str, Trial] = {}
+        self._time = 0.0
 
     @classmethod
     def of(cls, records) -> "State":
@@ -125,27 +81,42 @@ class State:
         if record["kind"] not in get_args(Kind):
             raise _of_another_version(f'a line of the unknown kind "{record["kind"]}"', self.opened)
         getattr(self, f"_{record['kind']}")(record)
+        if record["kind"] not in BEGINNINGS:
+            self.wall_seconds += record["time"] - self._time
+        self._time = record["time"]
 
     def _opened(self, record: Record) -> None:
         if record["format"] != FORMAT:
             raise _of_another_version(f"format {record['format']}", record)
+        self.opened = record
+        self.rules, self._studies = {}, {}  # a campaign without a trial may be opened again, with another document
+        self._take(record)
+
+    def _resumed(self, record: Record) -> None:
+        resources = Resources.model_validate(record["resources"])
+        self.document = self.document.model_copy(update={"resources": resources})
+
+    def _extended(self, record: Record) -> None:
+        self._take(record)
+
+    def _take(self, record: Record) -> None:
         try:
             self.document = Document.model_validate(record["document"])
         except ValidationError as error:
             place = path_of(error.errors()[0]["loc"])
-            raise _of_another_version(f"a document whose {place} is not understood", record) from None
-        for method in self.document.methods:
-            _refuse_path("method", method.name)
-        self.opened = record
-        search = self.document.search
-        rungs = search.rungs(self.document.training)
-        self.rungs = {method.name: Rungs(rungs, search.reduction) for method in self.document.methods}
+            raise _of_another_version(f"a document whose {place} is not understood", self.opened) from None
+        search, training = self.document.search, self.document.training
+        for study in self.document.studies:
+            _refuse_path("method", study.method)
+            self._studies.setdefault(study.name, _Study(study.method))
+            self.rules.setdefault(study.name, stopping_rule(search, training))
 
     def _suggested(self, record: Record) -> None:
         _refuse_path("trial", record["trial"])
-        self.trials[record["trial"]] = Trial(
+        trial = Trial(
             id=record["trial"],
             method=record["method"],
+            replicate=record["replicate"],
             kind=record["trial_kind"],
             number=record["number"],
             seed=record["seed"],
@@ -153,50 +124,118 @@ class State:
             attributes=record["attributes"],
             suggested_at=record["time"],
         )
+        if trial.study not in self._studies:
+            raise LedgerError(
+                f'This ledger has a trial of the study "{trial.study}", which its document does not have: no version '
+                "writes such a line, somebody else did. Nothing was changed. Restore the ledger from a copy, or give "
+                "the campaign another name to begin anew."
+            )
+        self.trials[trial.id] = self._unended[trial.id] = trial
+        study = self._studies[trial.study]
+        if trial.kind == "final":
+            study.finals.append(trial)
+        else:
+            study.searched.append(trial)
+            study.live[trial.id] = trial
 
     def _attempt(self, record: Record) -> None:
         self.trials[record["trial"]].attempt = record["attempt"]
 
     def _result(self, record: Record) -> None:
-        trial = self.trials[record["trial"]]
-        row, pruned_before = record["row"], trial.pruned_at is not None
+        trial, row = self.trials[record["trial"]], record["row"]
+        if trial.kind == "search" and trial.pruned_at is None and self.metric in row:
+            self.rules[trial.study].record(trial.number, row["epoch"], row[self.metric])
         trial.rows.append(row)
         trial.times.append(record["time"])
+        trial.gpu_seconds += row["seconds"] * self.document.resources.gpu
+        trial.cpu_seconds += row["seconds"] * self.document.resources.cpu
         trial.decision = record["decision"]
-        if trial.kind == "search" and not pruned_before and row["epoch"] in self.rungs[trial.method].table:
-            self.rungs[trial.method].record(row["epoch"], trial.id, row[self.metric])
         if trial.decision in ("stop", "audit"):
             trial.pruned_at = row["epoch"]
+            self._studies[trial.study].live.pop(trial.id, None)
 
     def _ended(self, record: Record) -> None:
         trial = self.trials[record["trial"]]
         trial.status = record["status"]
         trial.error = record.get("error")
         trial.ended_at = record["time"]
+        self._unended.pop(trial.id)
+        study = self._studies[trial.study]
+        study.live.pop(trial.id, None)
+        if trial.kind == "search" and trial.status == "completed":
+            study.best = min(filter(None, (study.best, trial)), key=self._merit)
+
+    def _merit(self, trial: Trial) -> tuple[float, float, int]:
+        row = trial.rows[-1]
+        return row[self.metric], row["val_nll"], trial.number
 
     @property
     def metric(self) -> str:
         """The column of a row that the search makes small."""
         return f"val_{self.document.search.metric}"
 
-    def searched(self, method: str) -> list[Trial]:
-        """The search trials of a method's study, in the order in which they were suggested."""
-        return [trial for trial in self.trials.values() if trial.kind == "search" and trial.method == method]
+    def searched(self, study: str) -> list[Trial]:
+        """The study's search trials, in the order in which they were suggested."""
+        return self._studies[study].searched
 
-    def finals(self, method: str) -> list[Trial]:
-        """The trials that refit the method's best configuration, one a seed."""
-        return [trial for trial in self.trials.values() if trial.kind == "final" and trial.method == method]
+    def live(self, study: str) -> Collection[Trial]:
+        """Its search trials whose outcome the sampler does not know yet."""
+        return self._studies[study].live.values()
 
-    def searched_out(self, method: str) -> bool:
-        """Whether every trial of the study was suggested and told."""
-        trials = self.searched(method)
-        return len(trials) == self.document.search.trials and all(trial.told for trial in trials)
+    def finals(self, study: str) -> list[Trial]:
+        """The trials that refit the study's best configuration, one a seed."""
+        return [trial for trial in self._studies[study].finals if self._counts(trial)]
 
-    def best(self, method: str) -> Trial | None:
+    def superseded(self, study: str) -> list[Trial]:
+        """The trials that refit what was the best configuration before the campaign was extended."""
+        return [trial for trial in self._studies[study].finals if not self._counts(trial)]
+
+    def _counts(self, final: Trial) -> bool:
+        best = self.best(final.study)
+        return final.params == best.params if best else final.number is None
+
+    def searched_out(self, study: str) -> bool:
+        """Whether the study has suggested all that it may, and every trial of it was told."""
+        return not self.may_suggest(study) and not self.live(study)
+
+    def may_suggest(self, study: str) -> bool:
+        """Whether trials are left to the study, and budget."""
+        most = self.document.most_trials(self._studies[study].method)
+        return len(self.searched(study)) < most and not self.spent_out(study)
+
+    def spent(self, study: str) -> Spent:
+        """What the study's search has cost so far."""
+        return Spent.of(self.searched(study))
+
+    def spent_out(self, study: str) -> bool:
+        """Whether some budget of its search is used up."""
+        budget = self.document.search.budget
+        if budget is None:
+            return False
+        spent = self.spent(study)
+        limits = (
+            (budget.epochs, spent.epochs),
+            (budget.gpu_hours, spent.gpu_hours),
+            (budget.cpu_hours, spent.cpu_hours),
+            (budget.wall_hours, self.wall_seconds / 3600),
+        )
+        return any(limit is not None and used >= limit for limit, used in limits)
+
+    def best(self, study: str) -> Trial | None:
         """The study's best so far: the metric at the last epoch among full-length trials, ties by NLL, then number."""
-        full = [trial for trial in self.searched(method) if trial.status == "completed"]
-        return min(full, key=lambda t: (t.rows[-1][self.metric], t.rows[-1]["val_nll"], t.number), default=None)
+        return self._studies[study].best
 
     def unended(self) -> list[Trial]:
         """Trials that still have to run or to go on."""
-        return [trial for trial in self.trials.values() if not trial.ended]
+        return list(self._unended.values())
+
+
+@dataclass
+class _Study:
+    """What the state has at hand of a study, so that no question about it goes through all trials."""
+
+    method: str
+    searched: list[Trial] = field(default_factory=list)
+    finals: list[Trial] = field(default_factory=list)
+    live: dict[str, Trial] = field(default_factory=dict)
+    best: Trial | None = None

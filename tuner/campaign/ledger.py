@@ -17,7 +17,7 @@ from typing import Any
 
 from tuner.campaign.lock import AppendError, LedgerError, Lock
 
-FORMAT = 1
+FORMAT = 2
 
 Record = dict[str, Any]
 Listener = Callable[[Record], None]

@@ -194,6 +194,27 @@ class Lock:
 
 
 @dataclass(frozen=True)
+class Holder:
+    """Who holds a lock, as somebody sees it who does not want it."""
+
+    name: str
+    lives: bool | None
+    """None: it is on another machine, where it cannot be looked up."""
+    silent_seconds: float
+    """Since its last sign of life, as far as the clocks of the machines agree."""
+
+
+def holder(ledger: Path) -> Holder | None:
+    """Who runs the campaign of this ledger; None where nobody does."""
+    seen = _look(ledger.with_suffix(".lock"))
+    if seen is None:
+        return None
+    owner = seen.owner
+    lives = False if owner and owner.dead else True if owner and owner.here else None
+    return Holder(_name(owner), lives, max(0.0, time.time() - seen.renewed / 1e9))
+
+
+@dataclass(frozen=True)
 class _Sighting:
     """A lock file at one moment: equal to another one as long as nobody renews or replaces it."""
 

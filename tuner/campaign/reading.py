@@ -13,6 +13,7 @@ from tuner.campaign import yaml_file
 from tuner.campaign.document import Document, Method
 from tuner.campaign.faults import DocumentError, Fault, did_you_mean, faults_of, shown
 from tuner.campaign.preflight import preflight
+from tuner.campaign.sampler_faults import sampler_faults
 from tuner.campaign.spaces import SHARED, Choices, Dimension, Range, Space, space_file
 from tuner.regularizers import Regularizer
 from tuner.training.settings import Training
@@ -50,7 +51,7 @@ def check(content: Any, file: str) -> Document:
     methods, method_faults = _methods(content.get("methods"), file)
     spaces, space_faults = _spaces(content.get("spaces", {}), methods, file)
     faults += method_faults + space_faults
-    faults += _grace_fault(document, file) if document else []
+    faults += _grace_fault(document, file) + sampler_faults(document.search, spaces, file) if document else []
     if faults:
         raise DocumentError([*faults, *(_misfits(document, spaces, file) if document else [])])
     return document.model_copy(update={"spaces": spaces})
@@ -208,7 +209,7 @@ def _as_field(cls: type[BaseModel], name: str, dimension: Dimension) -> Dimensio
         return Choices(choices=tuple(getattr(cls.model_validate({name: choice}), name) for choice in dimension.choices))
     if isinstance(dimension, Choices) or cls.model_fields[name].annotation is not float:
         return dimension
-    return Range(low=float(dimension.low), high=float(dimension.high), log=dimension.log)
+    return Range.model_validate(dimension.model_dump() | {"low": float(dimension.low), "high": float(dimension.high)})
 
 
 def _grace_fault(document: Document, file: str) -> list[Fault]:

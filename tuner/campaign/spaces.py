@@ -5,12 +5,17 @@ What is legal stands in the method's class, what is searched in `search_spaces/<
 regularizer gains over an untuned baseline is no result.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 SPACES = Path(__file__).parents[2] / "search_spaces"
+
+GRID_POINTS = 3
+"""On a range, where its `points` does not say."""
 
 SHARED = "shared"
 """The name of the space that is joined to every method's own."""
@@ -27,6 +32,7 @@ class Range(BaseModel):
     low: int | float
     high: int | float
     log: bool = False
+    points: Annotated[int, Field(ge=2, le=1000)] | None = Field(None, description="values of a grid, with both ends")
 
     @model_validator(mode="after")
     def _check_order(self):
@@ -39,6 +45,24 @@ class Range(BaseModel):
     @property
     def corners(self) -> tuple:
         return (self.low, self.high)
+
+    @property
+    def of_integers(self) -> bool:
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def values(self) -> Sequence | None:
+        """All values, where they can be counted."""
+        return range(self.low, self.high + 1) if self.of_integers else None
+
+    @property
+    def grid(self) -> tuple:
+        """The values of a grid, increasing; an integer stands once, however many points fall on it."""
+        spaced = (np.geomspace if self.log else np.linspace)(self.low, self.high, self.points or GRID_POINTS)
+        if self.of_integers:
+            return tuple(dict.fromkeys(map(round, spaced.tolist())))
+        # Six digits: a point that should be the paper's 0.1 is then no 0.09999999999999999, tried beside it.
+        return (self.low, *(float(f"{value:.6g}") for value in spaced[1:-1]), self.high)
 
     def __contains__(self, value) -> bool:
         return isinstance(value, int | float) and self.low <= value <= self.high
@@ -61,6 +85,16 @@ class Choices(BaseModel):
     def corners(self) -> tuple:
         return self.choices
 
+    @property
+    def values(self) -> Sequence | None:
+        """All of them."""
+        return self.choices
+
+    @property
+    def grid(self) -> tuple:
+        """All of them."""
+        return self.choices
+
     def __contains__(self, value) -> bool:
         return value in self.choices
 
@@ -80,5 +114,10 @@ def space_file(method: str) -> Path:
 
 
 def contains(space: Space, params: dict[str, Any]) -> bool:
-    """Whether the searched space holds this setting."""
-    return all(params[name] in dimension for name, dimension in space.items())
+    """Whether the searched space holds this setting, and no setting of anything else."""
+    return params.keys() == space.keys() and all(as_searched(params[name]) in space[name] for name in space)
+
+
+def as_searched(value: Any) -> Any:
+    """A value as the space has it: JSON has made a list of a tuple."""
+    return tuple(value) if isinstance(value, list) else value

@@ -94,8 +94,8 @@ def bytes_needed(document: Document, facts: Facts, at_once: int | None = None) -
     selected = weights if final.select == "best_val" else 0
     checkpoint = weights + (velocities if training.momentum else 0) + selected
     kept = KEPT + 1  # the one that is being written
-    finals = len(document.methods) * len(final.seeds)
-    trials = len(document.methods) * document.search.trials + finals
+    finals = len(document.studies) * len(final.seeds)
+    trials = sum(document.most_trials(study.method) for study in document.studies) + finals
     at_once = min(document.resources.max_concurrent or at_once or _at_once(document), trials)
     return at_once * kept * checkpoint + finals * weights
 

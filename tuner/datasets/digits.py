@@ -1,9 +1,13 @@
 """scikit-learn's handwritten digits: 1,797 real images of 8x8 pixels that ship with the package."""
 
+from importlib.util import find_spec
+from pathlib import Path
 from typing import ClassVar, Literal, final
 
+import numpy as np
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from tuner.datasets.image_set import ImageSet, TensorDataset
 from tuner.datasets.split import shuffled_classes
@@ -42,13 +46,19 @@ class Digits(TensorDataset):
         return self._part(slice(self.pool_per_class, None))
 
     def _part(self, part: slice) -> ImageSet:
-        # Importing scikit-learn takes a second, which no other data set should pay.
-        from sklearn.datasets import load_digits
-
-        digits = load_digits()
-        labels = torch.from_numpy(digits.target).long()
+        pixels, labels = _source()
         # The source counts the inked pixels of 4x4 blocks: 0..16.
-        images = (torch.from_numpy(digits.images) * (255 / 16)).round().to(torch.uint8).unsqueeze(1)
+        images = (pixels * (255 / 16)).round().to(torch.uint8)
         indices = torch.cat([order[part] for order in shuffled_classes(labels, seed=0)]).sort().values
         # A copy: nothing that a search holds may lead to the test images.
         return ImageSet(images[indices], labels[indices])
+
+
+def _source() -> tuple[Tensor, Tensor]:
+    """Pixels in 0..16 of all images, float64 (1797,1,8,8), and labels, int64: what scikit-learn's `load_digits` gives.
+
+    The file is read here because that function imports all of scikit-learn first: a second in every process.
+    """
+    folder = Path(find_spec("sklearn").origin).parent  # found without being imported
+    table = torch.from_numpy(np.loadtxt(folder / "datasets" / "data" / "digits.csv.gz", delimiter=","))
+    return table[:, :-1].reshape(-1, 1, 8, 8), table[:, -1].long()

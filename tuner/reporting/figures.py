@@ -14,9 +14,9 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from tuner.campaign.fold import Trial
 from tuner.campaign.spaces import Choices, Dimension
-from tuner.reporting.results import MethodResult, Results
+from tuner.campaign.trial import Trial
+from tuner.reporting.results import MethodResult, Results, StudyResult
 
 # Okabe and Ito's palette without its yellow, which is too light for a dot on white: told apart with any colour vision.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5f5f5f")
@@ -74,11 +74,11 @@ def _drawn(draw: Callable[..., Figure | None]) -> Callable[..., str]:
     """Makes an SVG of what `draw` draws, the same bytes for the same results."""
 
     @wraps(draw)
-    def svg(results: Results, *method: MethodResult) -> str:
+    def svg(results: Results, *study: StudyResult) -> str:
         # All figures stand in one page: the salt keeps the ids inside one apart from those of the others.
-        salt = "-".join([draw.__name__, *(m.name for m in method)])
+        salt = "-".join([draw.__name__, *(s.name for s in study)])
         with matplotlib.rc_context({**_STYLE, "svg.hashsalt": salt}):
-            figure, text = draw(results, *method), io.StringIO()
+            figure, text = draw(results, *study), io.StringIO()
             if figure is None:
                 return ""
             figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -89,7 +89,7 @@ def _drawn(draw: Callable[..., Figure | None]) -> Callable[..., str]:
 
 @_drawn
 def final_errors(results: Results) -> Figure | None:
-    """Test error: one dot a seed, and the mean with its interval."""
+    """Test error: one dot a seed, or a study where there are several, and the mean with its interval."""
     methods = [method for method in results.ranked if method.tested()]
     if not methods:
         return None
@@ -138,21 +138,21 @@ def learning_curves(results: Results) -> Figure | None:
 
 
 @_drawn
-def search(results: Results, method: MethodResult) -> Figure | None:
+def search(results: Results, study: StudyResult) -> Figure | None:
     """Every search trial at its last epoch, in the order of the search, and the best full-length one so far."""
-    ended = [trial for trial in method.searched if trial.ended]
+    ended = [trial for trial in study.searched if trial.ended]
     if not ended:
         return None
     figure, grid = _grid(height=1.75, right=1.25)
-    axes, colour = grid[0, 0], styles(results)[method.name].colour
+    axes, colour = grid[0, 0], styles(results)[study.method].colour
     for status, look in _STATUS_LOOKS.items():
         trials = [trial for trial in ended if trial.status == status]
         if trials:
             numbers, heights = [trial.number for trial in trials], [_height(trial, results) for trial in trials]
             axes.plot(numbers, heights, **look, ls="", color=colour, clip_on=False, label=status)
     axes.step(*_best_so_far(ended, results), where="post", color=colour, lw=1, alpha=0.6, label="best so far")
-    if method.best:
-        _ring(axes, method.best.number, method.best, results)
+    if study.best:
+        _ring(axes, study.best.number, study.best, results)
     axes.set_xlim(-0.6, max(trial.number for trial in ended) + 0.6)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _log_errors(axes, _error_range(results))
@@ -162,24 +162,24 @@ def search(results: Results, method: MethodResult) -> Figure | None:
 
 
 @_drawn
-def hyperparameters(results: Results, method: MethodResult) -> Figure | None:
+def hyperparameters(results: Results, study: StudyResult) -> Figure | None:
     """Validation error against each searched hyper-parameter."""
-    ended = [trial for trial in method.searched if trial.ended]
-    if not ended or not method.space:
+    ended = [trial for trial in study.searched if trial.ended]
+    if not ended or not study.space:
         return None
-    figure, grid = _grid(height=1.6, rows=-(-len(method.space) // 4), columns=4)
-    colour = styles(results)[method.name].colour
-    for axes in grid.flat[len(method.space) :]:
+    figure, grid = _grid(height=1.6, rows=-(-len(study.space) // 4), columns=4)
+    colour = styles(results)[study.method].colour
+    for axes in grid.flat[len(study.space) :]:
         axes.remove()
-    for axes, (name, dimension) in zip(grid.flat, method.space.items(), strict=False):
+    for axes, (name, dimension) in zip(grid.flat, study.space.items(), strict=False):
         place = _places(axes, dimension)
         for status, look in _STATUS_LOOKS.items():
             trials = [trial for trial in ended if trial.status == status]
             places = [place(trial.params[name]) for trial in trials]
             heights = [_height(trial, results) for trial in trials]
             axes.plot(places, heights, **{**look, "ms": 4.5}, ls="", color=colour, clip_on=False)
-        if method.best:
-            _ring(axes, place(method.best.params[name]), method.best, results)
+        if study.best:
+            _ring(axes, place(study.best.params[name]), study.best, results)
         axes.set_xlabel(name)
         _log_errors(axes, _error_range(results))
         axes.tick_params(labelleft=False)

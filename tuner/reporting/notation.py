@@ -45,6 +45,13 @@ def budget(amount: float, unit: str) -> str:
     return duration(3600 * amount) if unit == "hours" else f"{amount:g} {unit}"
 
 
+def reason(error: Mapping[str, str] | None) -> str:
+    """What a trial broke on, in one line: OutOfMemoryError: no memory."""
+    error = error or {}
+    message = error.get("message", "").strip().split("\n")[0]
+    return f"{error.get('class', '')}: {message}".strip(": ")
+
+
 def setting(params: Mapping[str, Any]) -> str:
     """Hyper-parameters in one line: lr 0.087  alpha 0.41."""
     return "  ".join(f"{name} {_value(value)}" for name, value in params.items())

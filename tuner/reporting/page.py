@@ -15,7 +15,7 @@ from tuner.campaign.folder import Folder
 from tuner.reporting import figures, files
 from tuner.reporting.export import configuration
 from tuner.reporting.notation import setting
-from tuner.reporting.results import MethodResult, Results
+from tuner.reporting.results import Results, StudyResult
 from tuner.reporting.tables import all_tables, runs_frame
 from tuner.reporting.verdict import parities, verdict, warnings
 
@@ -47,7 +47,7 @@ def as_html(results: Results, best: Path) -> str:
         tables={table.title: table for table in all_tables(results)},
         final_errors=Markup(figures.final_errors(results)),
         learning_curves=Markup(figures.learning_curves(results)),
-        studies=[_study(results, method, best) | _drawings(results, method) for method in results.methods],
+        studies=[_study(results, study, best) | _drawings(results, study) for study in results.studies],
         document=_document(results),
     )
 
@@ -58,27 +58,27 @@ def as_markdown(results: Results, best: Path) -> str:
     for table in all_tables(results):
         blocks += [f"## {table.title}", table.as_markdown(), table.caption]
     blocks += ["\n".join(f"- {line}" for line in parities(results)), "## Best settings"]
-    studies = [_study(results, method, best) for method in results.methods if method.best]
+    studies = [_study(results, study, best) for study in results.studies if study.best]
     blocks += [f"- {study['name']}: `{study['setting']}`, run again with `{study['command']}`" for study in studies]
     blocks += ["## The campaign", f"```yaml\n{_document(results)}```"]
     return "\n\n".join(blocks) + "\n"
 
 
-def _study(results: Results, method: MethodResult, best: Path) -> dict[str, Any]:
-    """What page and Markdown say of one method alone."""
+def _study(results: Results, study: StudyResult, best: Path) -> dict[str, Any]:
+    """What page and Markdown say of one study alone."""
     return {
-        "name": method.name,
-        "colour": figures.styles(results)[method.name].colour,
-        "counts": ", ".join(f"{number} {status}" for status, number in method.counts.most_common()),
-        "setting": setting(method.best.params) if method.best else "",
-        "chosen": method.best,
-        "command": f"uv run tune.py rerun {files.shown(best / f'{method.name}.yaml')}",
-        "configuration": configuration(results.document, method),
+        "name": study.name,
+        "colour": figures.styles(results)[study.method].colour,
+        "counts": ", ".join(f"{number} {status}" for status, number in study.counts.most_common()),
+        "setting": setting(study.best.params) if study.best else "",
+        "chosen": study.best,
+        "command": f"uv run tune.py rerun {files.shown(best / f'{study.name}.yaml')}",
+        "configuration": configuration(results.document, study),
     }
 
 
-def _drawings(results: Results, method: MethodResult) -> dict[str, Markup]:
-    return {draw.__name__: Markup(draw(results, method)) for draw in (figures.search, figures.hyperparameters)}
+def _drawings(results: Results, study: StudyResult) -> dict[str, Markup]:
+    return {draw.__name__: Markup(draw(results, study)) for draw in (figures.search, figures.hyperparameters)}
 
 
 def _document(results: Results) -> str:

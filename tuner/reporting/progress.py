@@ -9,13 +9,21 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tuner.campaign.fold import State, Trial
+from tuner.campaign.fold import State
 from tuner.campaign.ledger import Record
-from tuner.reporting.notation import NOTHING, percent, setting
-from tuner.reporting.results import MethodResult, Results
+from tuner.campaign.trial import Trial
+from tuner.reporting.notation import NOTHING, percent, reason, setting
+from tuner.reporting.results import Results
 
 _SECONDS_BETWEEN_FRAMES = 0.25
-_STYLES = {"completed": "green", "stopped": "dim", "audited": "dim", "diverged": "red", "failed": "red"}
+_STYLES = {
+    "completed": "green",
+    "stopped": "dim",
+    "audited": "dim",
+    "superseded": "dim",
+    "diverged": "red",
+    "failed": "red",
+}
 
 
 class Progress:
@@ -29,10 +37,9 @@ class Progress:
     def __init__(self, state: State, console: Console):
         self._state, self._console = state, console
         document = state.document
-        seeds = document.final.seeds
-        self._total = len(document.methods) * (document.search.trials + len(seeds))
-        longest = max(len(method.name) for method in document.methods)
-        self._width = longest + len(f"-final-000-seed{max(seeds)}")
+        studies = document.studies
+        self._planned = sum(document.most_trials(study.method) + len(document.final.seeds) for study in studies)
+        self._width = max(len(f"{s.name}-final-000-seed{max(document.final_seeds(s))}") for s in studies)
         # Frames are drawn by the listener alone: a thread of its own would read the state while it changes.
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._drawn_at = 0.0
@@ -58,8 +65,10 @@ class Progress:
             self._draw()
 
     def _line(self, trial: Trial) -> Text:
-        ended = sum(trial.ended for trial in self._state.trials.values())
-        count = f"[{ended:>{len(str(self._total))}}/{self._total}]"
+        state = self._state
+        ended = sum(trial.ended for trial in state.trials.values())
+        total = self._planned + sum(len(state.superseded(study.name)) for study in state.document.studies)
+        count = f"[{ended:>{len(str(total))}}/{total}]"
         return Text.assemble(
             f"{count}  {trial.id:<{self._width}}  ",
             (f"{trial.status:<9}", _STYLES[trial.status]),
@@ -71,35 +80,29 @@ class Progress:
         self._drawn_at = time.monotonic()
 
     def _table(self) -> Table:
-        document = self._state.document
+        results = Results.of(self._state)
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        table.add_column("method")
+        table.add_column("study" if results.replicated else "method")
         for heading in ("search", "running", "best val error, %", "final", "test error, %"):
             table.add_column(heading, justify="right")
-        for method in Results.of(self._state).methods:
-            summary, running = method.summary(), sum(not trial.ended for trial in (*method.searched, *method.finals))
+        for study in results.studies:
+            summary, running = study.summary(), sum(not trial.ended for trial in (*study.searched, *study.finals))
             table.add_row(
-                Text(method.name),
-                f"{document.search.trials - method.search_to_come}/{document.search.trials}",
+                Text(study.name),
+                f"{study.search_ended}/{study.search_ended + study.search_to_come}",
                 str(running or NOTHING),
-                percent(method.best_error),
-                f"{_ended(method)}/{len(document.final.seeds)}",
+                percent(study.best_error),
+                f"{study.finals_ended}/{study.finals_ended + study.finals_to_come}",
                 percent(summary.mean) if summary else NOTHING,
             )
         return table
 
 
-def _ended(method: MethodResult) -> int:
-    return sum(trial.ended for trial in method.finals)
-
-
 def _outcome(trial: Trial) -> str:
     """What a trial showed, or what broke it."""
     if trial.status in ("failed", "diverged"):
-        error = trial.error or {}
-        message = error.get("message", "").strip().split("\n")[0]
-        return f"{error.get('class', '')}: {message}".strip(": ")
-    row = trial.rows[-1]
+        return reason(trial.error)
+    row = trial.rows[-1] if trial.rows else {}  # a superseded trial may have none
     if trial.kind == "final":
         return f"test error {percent(row.get('test_error')):>5} %"
     return f"val error {percent(row.get('val_error')):>5} %   {setting(trial.params)}"

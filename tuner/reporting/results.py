@@ -6,49 +6,36 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import Any, Literal
+from math import sqrt
+from typing import Any
 
 import numpy as np
 
 from tuner.campaign.document import Document
-from tuner.campaign.fold import State, Trial
+from tuner.campaign.fold import State
 from tuner.campaign.ledger import LedgerError
+from tuner.campaign.parity import TOLERANCE, Parity
 from tuner.campaign.spaces import Space
+from tuner.campaign.study import Study
+from tuner.campaign.trial import Spent, Trial
 from tuner.reporting.notation import budget
 from tuner.reporting.statistics import CONFIDENCE, Comparison, Summary, holm
 
-TOLERANCE = {"trials": 0.0, "epochs": 0.05, "hours": 0.05}
-"""How far apart, relative to the largest, the budgets of two methods may lie in one ranking."""
-
 
 @dataclass(frozen=True)
-class Spent:
-    """What some trials cost by the epochs recorded: audits are in it, broken trials up to the epoch they broke in."""
-
-    trials: int
-    epochs: int
-    seconds: float
-
-    @classmethod
-    def of(cls, trials: Sequence[Trial]) -> "Spent":
-        return cls(len(trials), sum(trial.epoch for trial in trials), sum(trial.seconds for trial in trials))
-
-    @property
-    def hours(self) -> float:
-        return self.seconds / 3600
-
-
-@dataclass(frozen=True)
-class MethodResult:
-    """One method: its study, the setting that the study chose, and the final runs of that setting."""
+class StudyResult:
+    """One search, the setting that it chose, and the final runs of that setting."""
 
     name: str
+    method: str
+    replicate: int
     metric: str  # the column of a row that the search made small
     space: Space
     searched: tuple[Trial, ...]
     best: Trial | None
     paper: Trial | None  # the search trial that ran the paper's own setting
     finals: tuple[Trial, ...]
+    superseded: tuple[Trial, ...]  # final runs of a setting that was the best before the campaign was extended
     search_to_come: int
     finals_to_come: int
 
@@ -61,6 +48,14 @@ class MethodResult:
         return Spent.of(self.finals)
 
     @property
+    def search_ended(self) -> int:
+        return _ended(self.searched)
+
+    @property
+    def finals_ended(self) -> int:
+        return _ended(self.finals)
+
+    @property
     def counts(self) -> Counter[str]:
         """Ended search trials by status."""
         return Counter(trial.status for trial in self.searched if trial.ended)
@@ -68,7 +63,8 @@ class MethodResult:
     @property
     def broken(self) -> list[Trial]:
         """Trials that failed or diverged, with their `error`."""
-        return [trial for trial in (*self.searched, *self.finals) if trial.status in ("failed", "diverged")]
+        trials = (*self.searched, *self.superseded, *self.finals)
+        return [trial for trial in trials if trial.status in ("failed", "diverged")]
 
     @property
     def measured(self) -> list[Trial]:
@@ -132,6 +128,79 @@ def full_length_error(trial: Trial | None) -> float | None:
 
 
 @dataclass(frozen=True)
+class MethodResult:
+    """One method: its studies, of which there are several where the whole search is replicated.
+
+    What the methods are compared by is a value a final seed where there is one study, and a value a study, the mean
+    over its seeds, where there are several: only then does the spread of the values hold the noise of tuning.
+    """
+
+    name: str
+    studies: tuple[StudyResult, ...]
+
+    @property
+    def replicated(self) -> bool:
+        return len(self.studies) > 1
+
+    @property
+    def searched(self) -> tuple[Trial, ...]:
+        return tuple(trial for study in self.studies for trial in study.searched)
+
+    @property
+    def finals(self) -> tuple[Trial, ...]:
+        return tuple(trial for study in self.studies for trial in study.finals)
+
+    @property
+    def superseded(self) -> tuple[Trial, ...]:
+        return tuple(trial for study in self.studies for trial in study.superseded)
+
+    @property
+    def broken(self) -> list[Trial]:
+        return [trial for study in self.studies for trial in study.broken]
+
+    @property
+    def measured(self) -> list[Trial]:
+        """The final runs whose last row holds what was measured on the test set."""
+        return [trial for study in self.studies for trial in study.measured]
+
+    @property
+    def search_spent(self) -> Spent:
+        return Spent.of(self.searched)
+
+    @property
+    def search_to_come(self) -> int:
+        return sum(study.search_to_come for study in self.studies)
+
+    @property
+    def finals_to_come(self) -> int:
+        return sum(study.finals_to_come for study in self.studies)
+
+    def tested(self, metric: str = "test_error") -> dict[int, float]:
+        """A test metric by final seed or, where the study is replicated, its mean by replicate."""
+        if not self.replicated:
+            return self.studies[0].tested(metric)
+        means = {study.replicate: study.summary(metric) for study in self.studies}
+        return {replicate: summary.mean for replicate, summary in means.items() if summary}
+
+    def summary(self, metric: str = "test_error") -> Summary | None:
+        """A test metric over the seeds of the one study, or over the studies."""
+        values = self.tested(metric)
+        return Summary.of(list(values.values())) if values else None
+
+    def spread_within(self, metric: str = "test_error") -> float | None:
+        """Standard deviation over the seeds inside a study, pooled over the studies; None without two seeds in one."""
+        summaries = [summary for study in self.studies if (summary := study.summary(metric)) and summary.n > 1]
+        freedom = sum(summary.n - 1 for summary in summaries)
+        return sqrt(sum((s.n - 1) * s.std**2 for s in summaries) / freedom) if freedom else None
+
+    @property
+    def best_error(self) -> float | None:
+        """Validation error of the chosen search trial at its last epoch, the mean where there are several studies."""
+        errors = [study.best_error for study in self.studies if study.best_error is not None]
+        return float(np.mean(errors)) if errors else None
+
+
+@dataclass(frozen=True)
 class Pair:
     """Two methods. `p_adjusted` is the p-value after Holm over all pairs of the campaign."""
 
@@ -147,30 +216,13 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Parity:
-    """Whether the methods' searches cost the same in one unit."""
-
-    unit: Literal["trials", "epochs", "hours"]
-    spent: dict[str, float]
-
-    @property
-    def gap(self) -> float:
-        """Of the cheapest search to the dearest, relative to the dearest."""
-        dearest = max(self.spent.values())
-        return (dearest - min(self.spent.values())) / dearest if dearest else 0.0
-
-    @property
-    def holds(self) -> bool:
-        return self.gap <= TOLERANCE[self.unit]
-
-
-@dataclass(frozen=True)
 class Results:
     """A campaign's results; `methods` are in the order of the document."""
 
     document: Document
     opened: dict[str, Any]  # the ledger's first record: versions, commit, digests, counts of images
     methods: tuple[MethodResult, ...]
+    wall_seconds: float  # in which a driver ran it
 
     @classmethod
     def of(cls, state: State) -> "Results":
@@ -181,8 +233,21 @@ class Results:
         """
         if state.document is None:
             raise LedgerError("The ledger holds no record yet: the campaign was not started.")
-        methods = tuple(_method_result(state, method.name) for method in state.document.methods)
-        return cls(state.document, state.opened, methods)
+        studies = [_study_result(state, study) for study in state.document.studies]
+        methods = tuple(
+            MethodResult(method.name, tuple(study for study in studies if study.method == method.name))
+            for method in state.document.methods
+        )
+        return cls(state.document, state.opened, methods, state.wall_seconds)
+
+    @property
+    def studies(self) -> tuple[StudyResult, ...]:
+        return tuple(study for method in self.methods for study in method.studies)
+
+    @property
+    def replicated(self) -> bool:
+        """Whether every method has several studies."""
+        return self.document.search.replicates > 1
 
     @property
     def finished(self) -> bool:
@@ -202,7 +267,7 @@ class Results:
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
-        """Every two methods with a common final seed, in the order of `ranked`, by their test error."""
+        """Every two methods with a common final seed or replicate, in the order of `ranked`, by their test error."""
         compared = [
             (first.name, second.name, comparison)
             for first, second in combinations(self.ranked, 2)
@@ -224,20 +289,24 @@ class Results:
         return next(parity for parity in self.parities if parity.unit == self.document.search.parity)
 
 
-def _method_result(state: State, name: str) -> MethodResult:
+def _study_result(state: State, study: Study) -> StudyResult:
+    document, name = state.document, study.name
     searched, finals, best = state.searched(name), state.finals(name), state.best(name)
-    search, seeds = state.document.search, state.document.final.seeds
-    nothing_to_refit = search.trials > 0 and best is None and state.searched_out(name)
-    return MethodResult(
+    nothing_to_refit = document.search.trials > 0 and best is None and state.searched_out(name)
+    trials = document.most_trials(study.method) if state.may_suggest(name) else len(searched)
+    return StudyResult(
         name=name,
+        method=study.method,
+        replicate=study.replicate,
         metric=state.metric,
-        space=state.document.space(name),
+        space=document.space(study.method),
         searched=tuple(searched),
         best=best,
-        paper=_paper_trial(state.document, name, searched),
+        paper=_paper_trial(document, study.method, searched),
         finals=tuple(finals),
-        search_to_come=search.trials - _ended(searched),
-        finals_to_come=0 if nothing_to_refit else len(seeds) - _ended(finals),
+        superseded=tuple(state.superseded(name)),
+        search_to_come=trials - _ended(searched),
+        finals_to_come=0 if nothing_to_refit else len(document.final_seeds(study)) - _ended(finals),
     )
 
 
@@ -262,17 +331,17 @@ def _plain(params: dict[str, Any]) -> dict[str, Any]:
 def _obstacles(results: Results) -> Iterable[str]:
     if not results.finished:
         yield "the campaign is not finished"
-    for method in results.methods:
-        runs, seeds = len(method.tested()), len(results.document.final.seeds)
-        if method.search_to_come or method.finals_to_come:
+    for study in results.studies:
+        runs, seeds = len(study.tested()), len(results.document.final.seeds)
+        if study.search_to_come or study.finals_to_come:
             continue
-        if not method.finals:
-            yield f"no trial of {method.name} ran to its last epoch, so nothing could be refitted"
+        if not study.finals:
+            yield f"no trial of {study.name} ran to its last epoch, so nothing could be refitted"
         elif runs < seeds:
-            yield f"{method.name} has {runs} of {seeds} final runs"
+            yield f"{study.name} has {runs} of {seeds} final runs"
     parity = results.parity
     if results.finished and not parity.holds:
-        low, high = (pick(parity.spent, key=parity.spent.get) for pick in (min, max))
+        low, high = parity.extremes
         yield (
             f"the searches are {100 * parity.gap:.2g} % apart in {parity.unit}, which the document asks to be equal "
             f"({low}: {budget(parity.spent[low], parity.unit)}, {high}: {budget(parity.spent[high], parity.unit)})"

@@ -11,8 +11,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from tuner.campaign.fold import Trial
-from tuner.reporting.notation import NOTHING, duration, interval, p_value, percent, points, spread
+from tuner.campaign.trial import Trial
+from tuner.reporting.notation import NOTHING, duration, interval, p_value, percent, points, setting, spread
 from tuner.reporting.results import MethodResult, Pair, Results
 
 
@@ -65,12 +65,12 @@ def final_table(results: Results) -> Table:
     """Who won, and what it cost to find out."""
     final, epochs = results.document.final, results.document.training.epochs
     weights = f"after epoch {epochs}" if final.select == "last" else "of the epoch with the least validation error"
+    noise = _NOISE_OF_TUNING.format(len(final.seeds)) if results.replicated else _NOISE_OF_TRAINING
     return Table.of(
         "Final runs",
         f"The best setting of each search, trained anew for each seed on {_FITTED_ON[final.fit_on]}, tested once with "
-        f"the weights {weights}. Mean ± standard deviation, and the 95 % t interval of the mean: both show the noise "
-        "of training over the seeds. Each method has one split and one search behind it: their noise is in no bar.",
-        _FINAL,
+        f"the weights {weights}. {noise}",
+        _FINAL_OF_STUDIES if results.replicated else _FINAL,
         results.ranked,
     )
 
@@ -79,10 +79,10 @@ def comparison_table(results: Results) -> Table:
     """Every two methods."""
     return Table.of(
         "Every two methods",
-        "Test error of the first minus that of the second, in percentage points, paired by seed: negative means that "
-        f"the first is better. The interval is that of the pair alone; Holm's p counts in that {len(results.pairs)} "
-        "pairs are looked at, and a difference is shown where it is below .05. That none is shown does not mean that "
-        "there is none.",
+        "Test error of the first minus that of the second, in percentage points, paired by "
+        f"{'replicate' if results.replicated else 'seed'}: negative means that the first is better. The interval is "
+        f"that of the pair alone; Holm's p counts in that {len(results.pairs)} pairs are looked at, and a difference "
+        "is shown where it is below .05. That none is shown does not mean that there is none.",
         _COMPARISONS,
         results.pairs,
     )
@@ -93,8 +93,8 @@ def metrics_table(results: Results) -> Table:
     top5 = any(method.tested("test_top5_error") for method in results.methods)
     return Table.of(
         "All test metrics",
-        "Mean ± standard deviation over the final seeds. NLL in nats; ECE is the gap between confidence and accuracy. "
-        "The methods are compared by the error alone.",
+        f"Mean ± standard deviation over the {'studies' if results.replicated else 'final seeds'}. NLL in nats; ECE is "
+        "the gap between confidence and accuracy. The methods are compared by the error alone.",
         (*_METRICS, _TOP5) if top5 else _METRICS,
         [method for method in results.ranked if method.measured],
     )
@@ -108,8 +108,8 @@ def search_table(results: Results) -> Table:
         "run to the end. It and the chosen trial are one run each; the final runs are a mean. Gain: by how much the "
         "chosen trial is below the paper's setting. Optimism: by how much it is below its own final runs, which is the "
         "price of choosing a minimum.",
-        _SEARCH,
-        results.methods,
+        (_name_of_study(results), *_SEARCH),
+        results.studies,
     )
 
 
@@ -120,8 +120,19 @@ def spent_table(results: Results) -> Table:
         "Time is that of the epochs, summed over trials that may have run side by side. Audited trials were stopped "
         "for the search but trained on unheard, to price early stopping: those wrongly stopped ended below the chosen "
         "one. They count in the epochs and the time, and so do failed ones as far as they are recorded.",
-        _SPENT,
-        results.methods,
+        (_name_of_study(results), *_SPENT),
+        results.studies,
+    )
+
+
+def superseded_table(results: Results) -> Table:
+    """Final runs that no longer count."""
+    return Table.of(
+        "Superseded final runs",
+        "They refit what was the best setting of their search before the campaign was extended. They stay on record, "
+        "and are in no mean.",
+        _SUPERSEDED,
+        [trial for method in results.methods for trial in method.superseded],
     )
 
 
@@ -135,14 +146,35 @@ def broken_table(results: Results) -> Table:
 
 def all_tables(results: Results) -> list[Table]:
     """Those that hold anything so far, in the order in which they are read."""
-    tables = (final_table, comparison_table, metrics_table, search_table, spent_table, broken_table)
+    tables = (
+        final_table,
+        comparison_table,
+        metrics_table,
+        search_table,
+        spent_table,
+        superseded_table,
+        broken_table,
+    )
     return [table for build in tables if (table := build(results)).rows]
 
 
 def runs_frame(results: Results) -> pd.DataFrame:
-    """One row a measured final run: method, seed, what its last epoch measured, and its hyper-parameters."""
-    runs = [_run(trial) for method in results.ranked for trial in method.measured]
+    """One row a measured final run: method, seed, what its last epoch measured, and its hyper-parameters.
+
+    Where studies are replicated it also says of which replicate, and where there are superseded runs, which they are.
+    """
+    runs = [
+        {**_whose(trial, results), **_run(trial)}
+        for method in results.ranked
+        for trial in (*method.measured, *(run for run in method.superseded if run.status == "completed"))
+    ]
     return pd.DataFrame(runs, columns=None if runs else ["method", "seed", "trial"])
+
+
+def _whose(trial: Trial, results: Results) -> dict[str, Any]:
+    replicate = {"replicate": trial.replicate} if results.replicated else {}
+    superseded = {trial.id for method in results.methods for trial in method.superseded}
+    return {"method": trial.method, **replicate, **({"superseded": trial.id in superseded} if superseded else {})}
 
 
 def _run(trial: Trial) -> dict[str, Any]:
@@ -150,7 +182,6 @@ def _run(trial: Trial) -> dict[str, Any]:
     # The row's own "lr" is where the schedule ended; that of the setting stands among the hyper-parameters.
     measured = {name: value for name, value in row.items() if name.startswith(("test_", "val_", "train_", "selected_"))}
     return {
-        "method": trial.method,
         "seed": trial.seed,
         "trial": trial.id,
         **measured,
@@ -159,6 +190,19 @@ def _run(trial: Trial) -> dict[str, Any]:
         **trial.params,
     }
 
+
+_NOISE_OF_TRAINING = (
+    "Mean ± standard deviation, and the 95 % t interval of the mean: both show the noise of training over the seeds. "
+    "Each method has one split and one search behind it: their noise is in no bar."
+)
+
+_NOISE_OF_TUNING = (
+    "Each study is a search of its own, and counts once, with the mean of its {} final seeds. Mean ± standard "
+    "deviation over the studies, and the 95 % t interval of the mean: both show the noise of tuning, with what the "
+    "mean over the seeds leaves of that of training. Between studies: the same standard deviation. Between seeds: that "
+    "of the final runs inside a study, pooled, which is the noise of training alone. All studies share one split: its "
+    "noise is in no bar."
+)
 
 _FITTED_ON = {"train": "the training images", "trainval": "the training and the validation images"}
 
@@ -178,6 +222,10 @@ def _nats(value: float | None) -> str:
 def _interval(method: MethodResult) -> str:
     summary = method.summary()
     return interval(percent(summary.low), percent(summary.high)) if summary else NOTHING
+
+
+def _name_of_study(results: Results) -> Column:
+    return Column("study" if results.replicated else "method", lambda study: study.name, text=True)
 
 
 def _reading(pair: Pair) -> str:
@@ -202,6 +250,13 @@ _FINAL = (
     Column("search time", lambda method: duration(method.search_spent.seconds)),
 )
 
+_FINAL_OF_STUDIES = (
+    *_FINAL[:4],
+    Column("between studies", lambda method: percent(method.summary().std) if method.summary() else NOTHING),
+    Column("between seeds", lambda method: percent(method.spread_within())),
+    *_FINAL[4:],
+)
+
 _METRICS = (
     _NAME,
     Column("error, %", _mean_std("test_error", percent)),
@@ -223,27 +278,34 @@ _COMPARISONS = (
 )
 
 _SEARCH = (
-    _NAME,
-    Column("searched dimensions", lambda method: str(len(method.space))),
-    Column("paper's setting", lambda method: percent(method.paper_error)),
-    Column("chosen trial", lambda method: percent(method.best_error)),
-    Column("gain", lambda method: points(method.tuning_gain)),
-    Column("final runs", lambda method: percent(method.final_error)),
-    Column("optimism", lambda method: points(method.optimism)),
+    Column("searched dimensions", lambda study: str(len(study.space))),
+    Column("paper's setting", lambda study: percent(study.paper_error)),
+    Column("chosen trial", lambda study: percent(study.best_error)),
+    Column("gain", lambda study: points(study.tuning_gain)),
+    Column("final runs", lambda study: percent(study.final_error)),
+    Column("optimism", lambda study: points(study.optimism)),
 )
 
 _SPENT = (
-    _NAME,
-    Column("search trials", lambda method: str(method.search_spent.trials)),
-    Column("stopped", lambda method: str(method.counts["stopped"])),
-    Column("audited", lambda method: str(method.counts["audited"])),
-    Column("wrongly stopped", lambda method: str(len(method.wrongly_stopped))),
-    Column("failed, diverged", lambda method: str(method.counts["failed"] + method.counts["diverged"])),
-    Column("search epochs", lambda method: str(method.search_spent.epochs)),
-    Column("search time", lambda method: duration(method.search_spent.seconds)),
-    Column("final runs", lambda method: str(method.final_spent.trials)),
-    Column("final epochs", lambda method: str(method.final_spent.epochs)),
-    Column("final time", lambda method: duration(method.final_spent.seconds)),
+    Column("search trials", lambda study: str(study.search_spent.trials)),
+    Column("stopped", lambda study: str(study.counts["stopped"])),
+    Column("audited", lambda study: str(study.counts["audited"])),
+    Column("wrongly stopped", lambda study: str(len(study.wrongly_stopped))),
+    Column("failed, diverged", lambda study: str(study.counts["failed"] + study.counts["diverged"])),
+    Column("search epochs", lambda study: str(study.search_spent.epochs)),
+    Column("search time", lambda study: duration(study.search_spent.seconds)),
+    Column("final runs", lambda study: str(study.final_spent.trials)),
+    Column("final epochs", lambda study: str(study.final_spent.epochs)),
+    Column("final time", lambda study: duration(study.final_spent.seconds)),
+)
+
+_SUPERSEDED = (
+    Column("trial", lambda trial: trial.id, text=True),
+    Column("status", lambda trial: trial.status or "not ended", text=True),
+    Column("test error, %", lambda trial: percent(trial.rows[-1].get("test_error") if trial.rows else None)),
+    Column("epochs", lambda trial: str(trial.epoch)),
+    Column("time", lambda trial: duration(trial.seconds)),
+    Column("setting", lambda trial: setting(trial.params), text=True),
 )
 
 _BROKEN = (

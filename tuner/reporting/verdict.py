@@ -4,8 +4,11 @@ from collections import Counter
 from collections.abc import Iterable
 from math import isclose
 
+from tuner.campaign.parity import Parity
+from tuner.campaign.stopping import stopping_epochs
+from tuner.reporting.budgets import budgets
 from tuner.reporting.notation import budget, counted, interval, p_value, percent, points
-from tuner.reporting.results import MethodResult, Pair, Parity, Results
+from tuner.reporting.results import MethodResult, Pair, Results, StudyResult
 
 
 def verdict(results: Results) -> list[str]:
@@ -31,8 +34,10 @@ def warnings(results: Results) -> list[str]:
 
 
 def parities(results: Results) -> list[str]:
-    """Whether the searches cost the same, in each unit; one line a unit."""
-    return [_parity(parity, parity is results.parity) for parity in results.parities]
+    """Whether the searches cost the same, in each unit, and what they spent of each budget; one line each."""
+    spent = {study.name: study.search_spent for study in results.studies}
+    lines = [_parity(parity, parity is results.parity) for parity in results.parities]
+    return [*lines, *budgets(results.document, spent, results.wall_seconds)]
 
 
 def _parity(parity: Parity, declared: bool) -> str:
@@ -48,10 +53,12 @@ def _lead(leaders: list[MethodResult]) -> str:
 
 
 def _nothing_shown(results: Results) -> str:
-    seeds, pairs = len(results.document.final.seeds), len(results.pairs)
-    if seeds == 1:
+    search, pairs = results.document.search, len(results.pairs)
+    values = search.replicates if results.replicated else len(results.document.final.seeds)
+    if values == 1:
         return "No difference shown between any two methods: one seed cannot show one."
-    return f"No difference shown between any two methods ({seeds} seeds, {counted(pairs, 'comparison')})."
+    noun = "replicates" if results.replicated else "seeds"
+    return f"No difference shown between any two methods ({values} {noun}, {counted(pairs, 'comparison')})."
 
 
 def _against_others(first: MethodResult, results: Results) -> Iterable[str]:
@@ -81,19 +88,19 @@ def _evidence(pair: Pair) -> str:
 
 
 def _to_come(results: Results) -> Iterable[str]:
-    parts = [f"{method.name}: {' and '.join(todo)}" for method in results.methods if (todo := _todo(method))]
+    parts = [f"{study.name}: {' and '.join(todo)}" for study in results.studies if (todo := _todo(study))]
     if parts:
         yield f"Still to come: {'; '.join(parts)}. The same run command goes on."
 
 
-def _todo(method: MethodResult) -> list[str]:
-    numbers = {"search trial": method.search_to_come, "final run": method.finals_to_come}
+def _todo(study: StudyResult) -> list[str]:
+    numbers = {"search trial": study.search_to_come, "final run": study.finals_to_come}
     return [counted(number, noun) for noun, number in numbers.items() if number]
 
 
 def _grace(results: Results) -> Iterable[str]:
     search, training = results.document.search, results.document.training
-    rungs, safe = search.rungs(training), search.safe_grace(training)
+    rungs, safe = stopping_epochs(search, training), search.safe_grace(training)
     if rungs and rungs[0] < safe:
         yield (
             f"Trials could be stopped from epoch {rungs[0]} on; below epoch {safe} strong regularizers, "

@@ -14,10 +14,7 @@ from tuner.search.nodes import Room, workers
 from tuner.search.probe import Probe
 from tuner.search.scheduler import LedgerScheduler
 from tuner.search.searcher import WORKER_DEATHS, LedgerSearcher
-from tuner.search.session import ray_session
 from tuner.search.trainable import CampaignTrainable
-
-__all__ = ["Interrupted", "execute", "ray_session"]
 
 _QUIET_TUNE = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the new reporter prints even when it is told to be silent

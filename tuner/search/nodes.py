@@ -7,8 +7,8 @@ from typing import Any
 import ray
 from ray import tune
 
-from tuner.campaign.document import Resources
 from tuner.campaign.faults import DocumentError, Fault
+from tuner.campaign.settings import Resources
 
 LOOK_SECONDS = 2.0
 """How often the nodes are counted."""

@@ -6,12 +6,14 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from tuner.campaign.agenda import Ask, Refit, Resume, next_step
+from tuner.campaign.agenda import Ask, Refit, Resume, Supersede, next_step
 from tuner.campaign.campaign import Campaign
-from tuner.campaign.fold import Trial
 from tuner.campaign.run import Run
 from tuner.campaign.spaces import contains
-from tuner.search import sampler
+from tuner.campaign.study import Study
+from tuner.campaign.trial import Trial
+from tuner.campaign.warm_start import known, setting_to_try
+from tuner.search import samplers
 from tuner.search.probe import Probe
 from tuner.search.trainable import assignment
 
@@ -47,7 +49,9 @@ class LedgerSearcher(Searcher):
             return {"trial": f"probe-{len(self._probed)}", "probe": share}
         if not self._probe.done:
             return None
-        step = next_step(self._campaign.state, set(self._carried.values()))
+        running = set(self._carried.values())
+        while isinstance(step := next_step(self._campaign.state, running), Supersede):
+            self._campaign.supersede(step.trial)
         if step == "wait":
             return None
         if step == "done":
@@ -61,17 +65,22 @@ class LedgerSearcher(Searcher):
         match step:
             case Resume(trial):
                 return trial
-            case Refit(method, best, seed):
-                return campaign.suggest_final(method, best, seed)
-            case Ask(method, number):
-                return campaign.suggest_search(method, number, *self._params(method, number))
+            case Refit(study, best, seed):
+                return campaign.suggest_final(study, best, seed)
+            case Ask(study, number):
+                return campaign.suggest_search(study, number, *self._params(study, number))
 
-    def _params(self, method: str, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
-        document = self._campaign.document
-        space = document.space(method)
-        if number == 0 and contains(space, paper := document.paper_setting(method)):
-            return paper, {}
-        return sampler.suggest(space, self._campaign.state.searched(method), document.search, method, number)
+    def _params(self, study: Study, number: int) -> samplers.Suggestion:
+        """What has to be tried whatever a sampler says comes first: the paper's setting, then an earlier campaign's."""
+        state, document = self._campaign.state, self._campaign.document
+        space, paper = document.space(study.method), document.paper_setting(study.method)
+        warm_start = state.opened["warm_start"]
+        earlier = setting_to_try(warm_start, study.method)
+        first = [setting for setting in (paper, earlier) if contains(space, setting)]
+        if number < len(first) and first[number] not in first[:number]:
+            return first[number], {}
+        trials, learnt = state.searched(study.name), known(warm_start, study.method)
+        return samplers.suggest(space, paper, trials, learnt, document.search, study, number)
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         """Ray is through with a trial; with `error` it gave up because workers died."""

@@ -34,12 +34,15 @@ def ray_session(address: str = OWN) -> Iterator[None]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # a trial without a GPU sees none
     with _own_token() if address == OWN else _joining(address):
         ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    # A lost worker is a traceback to Ray Tune; here its trial goes on, or ends with one line of our own.
+    # A lost worker is a traceback to Ray Tune, and a paragraph to Ray; here its trial goes on, or ends with one line of
+    # our own. Ray prints what its nodes say whatever `log_to_driver` is; the switch is the one that its debugger uses.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    ray._private.worker._worker_logs_enabled = False
     try:
         yield
     finally:
         ray.shutdown()
+        ray._private.worker._worker_logs_enabled = True
 
 
 @contextmanager

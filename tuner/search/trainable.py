@@ -12,8 +12,8 @@ import torch
 from ray import tune
 
 from tuner.campaign.campaign import Campaign, Report
-from tuner.campaign.fold import Trial
 from tuner.campaign.run import Run
+from tuner.campaign.trial import Trial
 from tuner.search import watch
 from tuner.search.failure import failure_of
 from tuner.search.probe import measure
@@ -34,7 +34,7 @@ def assignment(campaign: Campaign, trial: Trial) -> dict[str, Any]:
         "run": campaign.run_of(trial).model_dump(mode="json"),
         "folder": str(campaign.folder.trial(trial.id)),
         "stop_file": str(campaign.folder.stop_file),
-        "rungs": list(campaign.state.rungs[trial.method].table) if trial.kind == "search" else [],
+        "rungs": list(campaign.state.rules[trial.study].epochs(trial.number)) if trial.kind == "search" else [],
     }
 
 

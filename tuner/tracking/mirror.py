@@ -6,9 +6,13 @@ again. Nothing is written twice, however often and in whatever pieces the same l
 
 import fcntl
 import os
+import sys
 import threading
-from contextlib import closing
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
+from types import ModuleType
 from typing import IO, NamedTuple
 
 from tuner.campaign import ledger
@@ -23,6 +27,10 @@ PERIOD = 5.0
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds before the next try after a first failure, and after many: it doubles in between."""
+
+HANDOVER_SECONDS = 0.0005
+"""How long the mirror computes on when the driver's thread wants to: Python's own 5 ms, at each of the dozen moments of
+a trial when that thread comes back from Ray or the disk, would be most of what a trial costs the driver."""
 
 REQUEST_SECONDS = 10
 """How long the thread waits for one answer. By hand one may wait as long as MLflow itself would, two minutes."""
@@ -50,6 +58,7 @@ class Mirror:
         self.error: str | None = None
         """The last problem, or None while all is well."""
         self._copy = _Copy(folder, uri, {**_SETTINGS, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(REQUEST_SECONDS)})
+        self._started = threading.Event()
         self._ending = threading.Event()
         self._given_up = threading.Event()
         self._drained = False
@@ -60,10 +69,15 @@ class Mirror:
         """The campaign's runs on an MLflow server, behind the server's address; None until MLflow answered once."""
         return self._copy.page
 
-    def start(self) -> None:
-        """Returns at once; MLflow is imported in the thread. A mirror that was started goes on."""
+    def prepare(self) -> None:
+        """Returns at once; MLflow is imported in the thread. Call it where the processor waits for other things."""
         if self._thread.ident is None:
             self._thread.start()
+
+    def start(self) -> None:
+        """Returns at once, and shows from now on what the ledger says. A mirror that was started goes on."""
+        self._started.set()
+        self.prepare()
 
     def drain(self, seconds: float = 25.0) -> bool:
         """Waits until MLflow has all that is in the ledger now, and ends the thread; whether it got there in time.
@@ -79,16 +93,35 @@ class Mirror:
         return self._drained
 
     def _run(self) -> None:
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(HANDOVER_SECONDS)
+        try:
+            with suppress(Exception):  # what is wrong shows again when it is used
+                self._copy.import_mlflow()
+            self._started.wait()
+            self._follow()
+        finally:
+            sys.setswitchinterval(before)
+
+    def _rest(self, seconds: float) -> None:
+        self._ending.wait(seconds)
+        if self._given_up.is_set():
+            raise _GivenUp
+
+    def _follow(self) -> None:
         pause = FIRST_PAUSE
         with closing(self._copy):
             while not self._given_up.is_set():
                 ending = self._ending.is_set()
                 try:
-                    self._copy.catch_up()
+                    # Half of the time, at most, while trials run: of a large campaign the rest follows when it ends.
+                    self._copy.catch_up(rest=self._rest)
                     if ending:
                         self._copy.close_open_runs()
                         self.error, self._drained = None, True
                         return
+                except _GivenUp:
+                    return
                 except Exception as error:
                     # Whatever it is, training goes on, and so does the mirror as soon as it can.
                     self._copy.disconnect()
@@ -99,6 +132,10 @@ class Mirror:
                     self.error = None
                     pause = FIRST_PAUSE
                     self._ending.wait(PERIOD)
+
+
+class _GivenUp(Exception):
+    """Nobody waits for the mirror any more: what it has not shown yet is left to the next one."""
 
 
 class Synced(NamedTuple):
@@ -153,8 +190,8 @@ class _Copy:
         self._failed = False
         self._lock = None
 
-    def catch_up(self) -> None:
-        """Brings MLflow to the end of the ledger."""
+    def catch_up(self, rest: Callable[[float], object] = lambda seconds: None) -> None:
+        """Brings MLflow to the end of the ledger. Behind each run it calls `rest` with the seconds which that took."""
         for record, offset in ledger.read(self._folder.ledger, self._offset):
             self._changed |= dict.fromkeys(self._view.apply(record))
             self._offset = offset
@@ -164,8 +201,10 @@ class _Copy:
         if self._store is None:
             self._connect()
         for name in list(self._changed):
+            began = time.monotonic()
             self._store.show(self._view.run(name))
             del self._changed[name]
+            rest(time.monotonic() - began)
         for method in self._view.studies:
             for path, artifact in self._artifacts(method):
                 self._store.show_file(method, path, artifact)
@@ -190,15 +229,18 @@ class _Copy:
         if self._lock is not None:
             self._lock.close()
 
+    def import_mlflow(self) -> ModuleType:
+        """The module that speaks to MLflow: it takes seconds, and comes behind settings that MLflow reads meanwhile."""
+        for name, value in self._settings.items():
+            os.environ.setdefault(name, value)
+        from tuner.tracking import store
+
+        return store
+
     def _connect(self) -> None:
         if self._lock is None:
             self._lock = _lock(self._folder)
-        for name, value in self._settings.items():
-            os.environ.setdefault(name, value)
-        # Behind its settings, some of which MLflow reads while it is imported; and that takes seconds.
-        from tuner.tracking.store import Store
-
-        self._store = Store(self._uri, self._view, artifact_location(self._uri, self._folder))
+        self._store = self.import_mlflow().Store(self._uri, self._view, artifact_location(self._uri, self._folder))
         self._changed = dict.fromkeys(self._view.runs)
         # Without the last part MLflow opens on traces of language models, and hides the runs.
         self.page = f"/#/experiments/{self._store.experiment}/runs?workflowType=machine_learning"

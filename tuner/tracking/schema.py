@@ -1,5 +1,6 @@
 """The SQLite file that MLflow keeps its tables in: it is there whole or not at all."""
 
+import logging
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -8,6 +9,8 @@ from tempfile import TemporaryDirectory
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from tuner.tracking.address import sqlite_uri
+
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it tells of every table, between our own lines
 
 
 def make(file: Path) -> None:

@@ -86,7 +86,8 @@ class Store:
         """Brings one run to this view. The status comes last: a run that has ended lacks nothing."""
         shown = self._runs.get(view.name) or self._create(view)
         news = [step for step in view.steps if step.number > shown.steps]
-        if view.status == shown.status and not news:
+        # A run that has ended may still get a tag: another setting has become the best.
+        if view.status == shown.status and not news and _cut(view.tags).items() <= shown.tags.items():
             return
         params = []
         if not shown.complete:

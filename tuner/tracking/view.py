@@ -1,6 +1,7 @@
 """The campaign as MLflow should show it: a pure function of the ledger's records, in one go or in pieces.
 
-One run a study (named as its method) with one run a trial below it (named as the trial).
+One run a study (named as its method, with the replicate behind it where there are several) with one run a trial below
+it (named as the trial).
 """
 
 import json
@@ -10,9 +11,11 @@ from datetime import UTC, datetime
 from statistics import fmean, stdev
 from typing import Any, Literal
 
-from tuner.campaign.fold import State, Trial
+from tuner.campaign.fold import State
 from tuner.campaign.folder import Folder
 from tuner.campaign.ledger import Record
+from tuner.campaign.study import Study
+from tuner.campaign.trial import Trial
 
 RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
@@ -21,6 +24,7 @@ _STATUS: dict[str | None, RunStatus] = {
     "completed": "FINISHED",
     "stopped": "FINISHED",
     "audited": "FINISHED",
+    "superseded": "KILLED",
     "diverged": "FAILED",
     "failed": "FAILED",
 }
@@ -59,17 +63,27 @@ class CampaignView:
     def __init__(self, folder: Folder):
         self._folder = folder
         self._state = State()
-        self._ended: dict[str, list[Trial]] = {}  # of each method, in the ledger's order
+        self._ended: dict[str, list[Trial]] = {}  # of each study, in the ledger's order
+        self._superseded: set[str] = set()
 
     def apply(self, record: Record) -> list[str]:
         """Folds one record in. A study comes before its trials: they need its run."""
         self._state.apply(record)
+        if record["kind"] == "extended":
+            return self.studies  # those that were finished are not any more
         if "trial" not in record:
             return []
         trial = self._state.trials[record["trial"]]
-        if record["kind"] == "ended":
-            self._ended.setdefault(trial.method, []).append(trial)
-        return [trial.method, trial.id] if record["kind"] in ("suggested", "ended") else [trial.id]
+        if record["kind"] != "ended":
+            return [trial.study, trial.id] if record["kind"] == "suggested" else [trial.id]
+        self._ended.setdefault(trial.study, []).append(trial)
+        return [trial.study, trial.id, *self._newly_superseded(trial.study)]
+
+    def _newly_superseded(self, study: str) -> list[str]:
+        """Final runs whose setting has just lost its place as the best one of the study."""
+        superseded = [trial.id for trial in self._state.superseded(study) if trial.id not in self._superseded]
+        self._superseded.update(superseded)
+        return superseded
 
     @property
     def opened(self) -> bool:
@@ -82,8 +96,8 @@ class CampaignView:
 
     @property
     def studies(self) -> list[str]:
-        """The methods that have a run."""
-        return list(dict.fromkeys(trial.method for trial in self._state.trials.values()))
+        """The studies that have a run."""
+        return list(dict.fromkeys(trial.study for trial in self._state.trials.values()))
 
     @property
     def runs(self) -> list[str]:
@@ -103,7 +117,8 @@ class CampaignView:
         methods = ", ".join(method.name for method in document.methods)
         return (
             f"Campaign **{document.name}**: {methods} on {document.dataset.name}, {document.model.name}.\n\n"
-            f"One run a method; its trials are nested below it. The ledger is `{self._folder.ledger}`."
+            f"One run a {'study' if self._replicated else 'method'}; its trials are nested below it. The ledger is "
+            f"`{self._folder.ledger}`."
         )
 
     @property
@@ -117,11 +132,16 @@ class CampaignView:
         """The run of a study or of a trial."""
         return self._trial(self._state.trials[name]) if name in self._state.trials else self._study(name)
 
-    def _tags(self, kind: str, method: str) -> dict[str, str]:
+    @property
+    def _replicated(self) -> bool:
+        return self._state.document.search.replicates > 1
+
+    def _tags(self, kind: str, study: Study) -> dict[str, str]:
         commit = self._state.opened["commit"]
         return {
             "kind": kind,
-            "method": method,
+            "method": study.method,
+            **({"replicate": str(study.replicate)} if self._replicated else {}),
             "mlflow.source.name": "tune.py",
             "mlflow.source.type": "LOCAL",
             # Behind a commit "+" means changed files; MLflow makes a link of the bare commit.
@@ -130,16 +150,18 @@ class CampaignView:
 
     def _trial(self, trial: Trial) -> RunView:
         tags = {
-            **self._tags(trial.kind, trial.method),
+            **self._tags(trial.kind, self._state.document.study(trial.study)),
             "trial": trial.id,
             "seed": str(trial.seed),
             "status": trial.status or "running",
         }
+        if trial.id in self._superseded:
+            tags["superseded"] = "true"
         if trial.error:
             tags["error"] = f"{trial.error['class']}: {trial.error['message']}"
         return RunView(
             name=trial.id,
-            parent=trial.method,
+            parent=trial.study,
             status=_STATUS[trial.status],
             start=_milliseconds(trial.suggested_at),
             end=_milliseconds(trial.ended_at or (trial.times or [trial.suggested_at])[-1]),
@@ -151,47 +173,49 @@ class CampaignView:
             ),
         )
 
-    def _study(self, method: str) -> RunView:
-        trials = [trial for trial in self._state.trials.values() if trial.method == method]
-        steps, status = tuple(self._study_steps(method)), self._study_status(method, trials)
+    def _study(self, name: str) -> RunView:
+        trials = [trial for trial in self._state.trials.values() if trial.study == name]
+        steps, status = tuple(self._study_steps(name)), self._study_status(name, trials)
         start = _milliseconds(trials[0].suggested_at)
         return RunView(
-            name=method,
+            name=name,
             parent=None,
             status=status,
             start=start,
             end=steps[-1].time if steps else start,
             tags={
-                **self._tags("study", method),
+                **self._tags("study", self._state.document.study(name)),
                 "status": status.lower(),
-                "mlflow.note.content": self._study_note(method),
+                "mlflow.note.content": self._study_note(name),
             },
             params={},
             steps=steps,
         )
 
-    def _study_note(self, method: str) -> str:
+    def _study_note(self, name: str) -> str:
         document = self._state.document
-        seeds = ", ".join(map(str, document.final.seeds))
+        study = document.study(name)
+        seeds = ", ".join(map(str, document.final_seeds(study)))
         return (
-            f"**{method}** in the campaign *{document.name}*: {document.search.trials} search trials, then the best "
-            f"configuration with the seeds {seeds}. A step of this run is one ended trial.\n\n"
-            f"To reproduce the result: `uv run tune.py rerun {self._folder.best / method}.yaml`"
+            f"**{name}** in the campaign *{document.name}*: {document.most_trials(study.method)} search trials, then "
+            f"the best configuration with the seeds {seeds}. A step of this run is one ended trial.\n\n"
+            f"To reproduce the result: `uv run tune.py rerun {self._folder.best / name}.yaml`"
         )
 
-    def _study_status(self, method: str, trials: list[Trial]) -> RunStatus:
+    def _study_status(self, name: str, trials: list[Trial]) -> RunStatus:
         state, document = self._state, self._state.document
-        if not state.searched_out(method) or not all(trial.ended for trial in trials):
+        if not state.searched_out(name) or not all(trial.ended for trial in trials):
             return "RUNNING"
-        if document.search.trials and state.best(method) is None:
+        if document.search.trials and state.best(name) is None:
             return "FAILED"  # every search trial did, so that nothing can be refitted
-        return "FINISHED" if {trial.seed for trial in state.finals(method)} >= set(document.final.seeds) else "RUNNING"
+        seeds = set(document.final_seeds(document.study(name)))
+        return "FINISHED" if {trial.seed for trial in state.finals(name)} >= seeds else "RUNNING"
 
-    def _study_steps(self, method: str) -> list[Step]:
+    def _study_steps(self, name: str) -> list[Step]:
         """One step for each ended trial: what the study has spent and found by then."""
         metric = self._state.metric
         steps, searched, epochs, best, finals = [], 0, 0, math.inf, []
-        for number, trial in enumerate(self._ended.get(method, []), start=1):
+        for number, trial in enumerate(self._ended.get(name, []), start=1):
             searched += trial.kind == "search"
             epochs += trial.epoch
             metrics = {"trials": searched, "epochs": epochs}

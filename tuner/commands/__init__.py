@@ -1,0 +1,1 @@
+"""What the commands of `tune.py` do: here, and nowhere else, the search, the tracking and the reports are joined."""
