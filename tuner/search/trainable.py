@@ -58,8 +58,8 @@ class CampaignTrainable(tune.Trainable):
             return
         folder = Path(config["folder"])
         self._attempt, self._unclaimed = _claim(folder, config["attempt"])
-        *earlier, own = (_attempt_folder(folder, attempt) for attempt in range(1, self._attempt + 1))
-        self._checkpoints = Checkpoints(own, also=earlier)
+        *earlier, self._own = (_attempt_folder(folder, attempt) for attempt in range(1, self._attempt + 1))
+        self._checkpoints = Checkpoints(self._own, also=earlier)
         self._watch.next_attempt = _attempt_folder(folder, self._attempt + 1)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -76,7 +76,9 @@ class CampaignTrainable(tune.Trainable):
         # Ray flattens dictionaries, but not what is in a list.
         if "probe" in self._assignment:
             return {"probe": [measure(self._assignment["probe"], device())]}
+        self._watch.training = None if self._unclaimed else self._own
         outcome = self._train()
+        self._watch.training = None
         report = Report(self._assignment["trial"], self._attempt, *outcome, notes=self._checkpoints.passed_over)
         return {"report": [asdict(report)]}
 

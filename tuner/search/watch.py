@@ -15,7 +15,7 @@ class Watch(threading.Thread):
 
     An orphan: its raylet, which is its parent, is gone, and Ray leaves such workers alive. The raylet itself ends the
     workers of a driver that is gone. Replaced: its node was taken for dead, and another worker has claimed the next
-    attempt at its trial, which it trains in vain.
+    attempt at its trial, or has ended it already, and its folder was deleted: here it is trained in vain.
     """
 
     def __init__(self, raylet: int):
@@ -23,6 +23,8 @@ class Watch(threading.Thread):
         self._raylet = raylet
         self.next_attempt: Path | None = None
         """What another worker makes when it takes up the trial that is trained here."""
+        self.training: Path | None = None
+        """The folder of the attempt, while a step of it runs. Between two steps the driver may well end the trial."""
 
     def run(self) -> None:
         while (reason := self._superfluous()) is None:
@@ -35,7 +37,21 @@ class Watch(threading.Thread):
             return f"its raylet, process {self._raylet}, is gone"
         if (claimed := self.next_attempt) and os.path.exists(claimed):  # which gives False where the disk is away
             return f"another worker has claimed {claimed}"
+        # A step that has ended in the meantime is a driver's that has heard of it, and so may have deleted the folder.
+        if (training := self.training) and _deleted(training) and self.training is training:
+            return f"{training} was deleted: another worker has ended this trial"
         return None
+
+
+def _deleted(folder: Path) -> bool:
+    """Whether the folder of an attempt is gone, and not the disk that it lies on."""
+    try:
+        os.stat(folder)
+    except FileNotFoundError:
+        return folder.parents[1].is_dir()  # that of all trials
+    except OSError:
+        pass
+    return False
 
 
 def start() -> Watch:
