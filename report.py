@@ -8,6 +8,7 @@ from rich.console import Console
 
 from tuner.campaign.document import Document
 from tuner.campaign.ledger import LedgerError
+from tuner.commands.garbage import collect_rarely
 from tuner.reporting.export import export as export_best
 from tuner.reporting.files import shown
 from tuner.reporting.find import UnknownCampaign, find, state_of
@@ -95,4 +96,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    collect_rarely()
     main()

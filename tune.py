@@ -15,6 +15,7 @@ from tuner.campaign.ledger import LedgerError
 from tuner.campaign.lock import AppendError
 from tuner.commands.extend import extend as extend_campaign
 from tuner.commands.foresee import foresee
+from tuner.commands.garbage import collect_rarely
 from tuner.commands.opening import Opening
 from tuner.commands.run import run as run_campaign
 
@@ -237,4 +238,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    collect_rarely()
     main()

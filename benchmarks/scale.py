@@ -27,6 +27,7 @@ from tuner.campaign.campaign import Campaign
 from tuner.campaign.document import Document
 from tuner.campaign.folder import Folder
 from tuner.campaign.ledger import Record
+from tuner.commands.garbage import collect_rarely
 from tuner.reporting.show import show
 from tuner.tracking.address import tracking_uri
 from tuner.tracking.mirror import Mirror
@@ -194,4 +195,5 @@ def _peak_memory() -> float:
 
 
 if __name__ == "__main__":
+    collect_rarely()  # as the driver of `tune.py` does
     app()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.joined import wait_until
+from tests.faults.joined import bearing, wait_until
 from tests.search.test_tune_cli import CONTENT
 from tuner.campaign import yaml_file
 from tuner.campaign.fold import State
@@ -86,14 +86,7 @@ class Allocation:
 
     def left(self) -> list[int]:
         """The processes that come from it and still run."""
-        found = []
-        for environment in Path("/proc").glob("[0-9]*/environ"):
-            try:
-                if self.mark.encode() in environment.read_bytes().split(b"\0"):
-                    found.append(int(environment.parent.name))
-            except OSError:
-                continue
-        return found
+        return bearing(self.mark)
 
     def __enter__(self):
         return self

@@ -77,6 +77,18 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def bearing(variable: str) -> list[int]:
+    """The running processes with this in their environment, given as NAME=VALUE: those that some process started."""
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if variable.encode() in environment.read_bytes().split(b"\0"):
+                found.append(int(environment.parent.name))
+        except OSError:
+            continue
+    return found
+
+
 def trains(pid: int) -> bool:
     """Whether a process is a worker in use: it bears the name of what it carries."""
     try:

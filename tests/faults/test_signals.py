@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.faulty import SPACE
-from tests.faults.joined import wait_until
+from tests.faults.joined import bearing, wait_until
 from tests.search.test_tune_cli import CONTENT
 from tuner.campaign import yaml_file
 from tuner.campaign.ledger import read
@@ -62,14 +62,7 @@ class Driver:
 
     def left(self) -> list[int]:
         """The processes that come from it and still run."""
-        found = []
-        for environment in Path("/proc").glob("[0-9]*/environ"):
-            try:
-                if self.mark.encode() in environment.read_bytes():
-                    found.append(int(environment.parent.name))
-            except OSError:
-                continue
-        return found
+        return bearing(self.mark)
 
     def end(self) -> str:
         """What it printed, once it has ended by itself."""

@@ -1,8 +1,22 @@
-"""What the probe reads off the clock, on a clock that the training itself drives."""
+"""What the probe reads off the clock, on a clock that the training itself drives, and what becomes of its workers."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
 
+from tests.search.test_tune_cli import CONTENT
+from tuner.campaign import reading, yaml_file
 from tuner.search import probe
+from tuner.search.probe import Probe
+from tuner.search.scheduler import LedgerScheduler
+
+ROOT = Path(__file__).parents[2]
 
 
 class Clock:
@@ -57,3 +71,75 @@ def test_where_every_batch_is_an_epoch_the_validation_is_in_it(measured):
 def test_a_training_that_is_over_at_once_still_has_a_step(measured):
     assert measured([2, 2, 2], batches_per_epoch=3) == pytest.approx(2)
     assert measured([2], batches_per_epoch=1) == 0
+
+
+def document_of(tmp_path, methods):
+    return reading.check({**CONTENT, "methods": methods, "storage": str(tmp_path)}, "probe.yaml")
+
+
+class Controller:
+    """What a scheduler may ask Ray Tune for: its trials that have not ended."""
+
+    def __init__(self, *statuses):
+        self._trials = [SimpleNamespace(status=status) for status in statuses]
+
+    def get_live_trials(self):
+        return self._trials
+
+
+def test_a_worker_waits_for_the_others_unless_it_is_needed_or_all_is_over(tmp_path):
+    campaign = SimpleNamespace(stopping=False)
+    tried = Probe(document_of(tmp_path, ["none", "mixup", "cutmix"]), 3, lambda _: None)
+    scheduler = LedgerScheduler(campaign, tried)
+    both, [first, *_] = Controller(Trial.RUNNING, Trial.RUNNING), tried.next_share()
+    tried.next_share()
+    assert scheduler.on_trial_result(both, None, {"probe": [{first: 0.1}]}) == TrialScheduler.STOP  # one is left
+    [last] = tried.next_share()
+    assert scheduler.on_trial_result(both, None, {"probe": [{}]}) == TrialScheduler.CONTINUE
+    pending = Controller(Trial.RUNNING, Trial.PENDING)
+    assert scheduler.on_trial_result(pending, None, {"probe": [{}]}) == TrialScheduler.STOP
+    campaign.stopping = True
+    assert scheduler.on_trial_result(both, None, {"probe": [{}]}) == TrialScheduler.STOP
+    campaign.stopping = False
+    others = {"none", "mixup", "cutmix"} - {first}
+    assert last in others
+    outcome = dict.fromkeys(others, 0.2)
+    assert scheduler.on_trial_result(both, None, {"probe": [outcome]}) == TrialScheduler.STOP
+    assert scheduler.on_trial_result(both, None, {"probe": [{}]}) == TrialScheduler.STOP
+
+
+def test_a_share_that_is_tried_again_keeps_its_first_outcome(tmp_path):
+    told = []
+    tried = Probe(document_of(tmp_path, ["none", "mixup"]), 2, told.append)
+    tried.record({"none": 0.1})
+    tried.record({"none": 0.3})
+    assert not tried.done
+    tried.record({"mixup": 0.2})
+    tried.lost({"mixup": None})  # its worker died while it waited
+    assert told == [{"none": 0.1, "mixup": 0.2}]
+    assert tried.done
+    assert not tried.failed
+
+
+@pytest.mark.timeout(300)
+def test_the_workers_that_tried_the_methods_train_the_trials(tmp_path, ray_folder):
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    names = [f"tests.search.marking_methods.{name}" for name in ("Prompt", "Late")]
+    content = {
+        **CONTENT,
+        "methods": [{"name": name, "folder": str(marks)} for name in names],
+        "training": {**CONTENT["training"], "epochs": 60},  # time enough to start another worker
+        "search": {"trials": 0},
+        "final": {"seeds": [0], "select": "last"},
+        "spaces": {name: {} for name in ("shared", *names)},
+        "resources": {"max_concurrent": 2},
+        "storage": str(tmp_path / "runs"),
+    }
+    path = tmp_path / "two.yaml"
+    path.write_text(yaml_file.dump(content), encoding="utf-8")
+    environment = {**os.environ, "RAY_TMPDIR": ray_folder, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(ROOT / "tune.py"), str(path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list(marks.iterdir())) == 2

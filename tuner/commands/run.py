@@ -3,6 +3,7 @@
 import shlex
 import sys
 from contextlib import ExitStack, closing
+from threading import Thread
 
 from rich.console import Console
 
@@ -55,7 +56,6 @@ def joins(address: str | None) -> bool:
 def carry_out(campaign: Campaign, file: str, console: Console, address: str | None) -> int:
     """Trains what is left, shows what was found, and waits a while for MLflow; the exit code."""
     # Imported here, so that a wrong document is refused at once.
-    from tuner.reporting.show import show
     from tuner.tracking.address import server_of, shown_uri, sync_command, tracking_uri, ui_command
     from tuner.tracking.mirror import Mirror
 
@@ -64,6 +64,8 @@ def carry_out(campaign: Campaign, file: str, console: Console, address: str | No
     mirror = Mirror(campaign.folder, uri)
     complete = next_step(campaign.state, set()) == "done"
     interrupted = None if complete else _train(campaign, mirror, file, console, address)
+    from tuner.reporting.show import show  # figures and tables: when Ray has been started, if it has to be
+
     try:
         show(campaign.folder, console)
     except OSError as error:  # no room: what it would show is in the ledger
@@ -102,7 +104,7 @@ def _train(campaign: Campaign, mirror, file: str, console: Console, address: str
         mirror.start()
         showing.enter_context(progress)
 
-    mirror.prepare()  # while Ray starts, which leaves this process idle for seconds
+    Thread(target=_import_ahead, args=(mirror,), daemon=True).start()
     with ray_session(address or OWN), ExitStack() as showing:
         if joins(address):
             check_nodes(document, campaign.facts, file)
@@ -113,6 +115,12 @@ def _train(campaign: Campaign, mirror, file: str, console: Console, address: str
         except driver.Interrupted as stopped:
             return stopped.signal
     return None
+
+
+def _import_ahead(mirror) -> None:
+    """What is needed later, while Ray starts: that leaves this process waiting for seconds."""
+    mirror.prepare()
+    from tuner.reporting import show  # noqa: F401
 
 
 def _again(campaign: Campaign) -> str:

@@ -28,16 +28,18 @@ class Conv3x3(nn.Conv2d):
             return super().forward(hidden)
         taps = taps_between(height, width, self.stride[0]).to(self.weight)
         rows, columns = (-(-side // self.stride[0]) for side in (height, width))
-        # One weight for each pair of a feature that comes out and one that goes in: (C', C, out, in).
-        dense = (self.weight.flatten(2) @ taps).unflatten(2, (rows * columns, height * width))
-        dense = dense.transpose(1, 2).flatten(2).flatten(0, 1)
-        return F.linear(hidden.flatten(1), dense).unflatten(1, (self.out_channels, rows, columns))
+        # One weight for each pair of a feature that comes out and one that goes in: (C', out * in, C), which is the
+        # order in which nothing larger than the map has to be copied before the product.
+        dense = taps @ self.weight.flatten(2).transpose(1, 2)
+        dense = dense.reshape(self.out_channels * rows * columns, height * width * self.in_channels)
+        pixels = hidden.flatten(2).transpose(1, 2).flatten(1)
+        return F.linear(pixels, dense).unflatten(1, (self.out_channels, rows, columns))
 
 
 @cache
 @torch.inference_mode(False)  # the first to ask may be an evaluation, and what it makes is kept for training
 def taps_between(height: int, width: int, stride: int) -> Tensor:
-    """Which of the nine taps leads from each pixel that goes in to each that comes out: 0 or 1, (9, out * in)."""
+    """Which of the nine taps leads from each pixel that goes in to each that comes out: 0 or 1, (out * in, 9)."""
     inside = torch.eye(height * width).view(1, height * width, height, width)
     windows = F.unfold(inside.transpose(0, 1), 3, padding=1, stride=stride)  # (in, 9, out)
-    return windows.permute(1, 2, 0).flatten(1)
+    return windows.permute(2, 0, 1).flatten(0, 1)

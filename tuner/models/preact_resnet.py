@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tuner.models.base import Architecture, Blocks, stem_stride
+from tuner.models.conv1x1 import Conv1x1
 from tuner.models.conv3x3 import Conv3x3
 from tuner.paper import Paper
 
@@ -29,7 +30,7 @@ class PreActBlock(nn.Module):
         )
         self.shortcut = None
         if stride != 1 or channels_in != channels_out:
-            self.shortcut = nn.Conv2d(channels_in, channels_out, 1, stride, bias=False)
+            self.shortcut = Conv1x1(channels_in, channels_out, stride)
 
     def forward(self, hidden: Tensor) -> Tensor:
         activated = self.activation(hidden)

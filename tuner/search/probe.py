@@ -1,7 +1,8 @@
 """A few batches of every method before the first trial: what is broken, or does not fit, fails in seconds.
 
 The probes run as Ray trials of the workers that train afterwards: they cost no process of their own, and when the first
-trial comes, the workers are warm.
+trial comes, the workers are warm. One that is through with its share waits for the others, since of the workers that
+have no trial Ray keeps only one.
 """
 
 import time
@@ -19,6 +20,9 @@ from tuner.search.failure import failure_of
 WARM_UP, FEWEST_STEPS, SECONDS = 2, 4, 0.5
 """Each method takes so many steps that do not count, then so many at least, and goes on for so long."""
 
+WAIT_SECONDS = 0.1
+"""How long a worker that is through with its share waits before it asks again whether the others are."""
+
 
 class Probe:
     """Which methods still have to be tried, and what came of the others.
@@ -33,27 +37,31 @@ class Probe:
         self._document = document
         self._shares = [share for share in (document.methods[i::workers] for i in range(workers)) if share]
         self._when_done = when_done
-        self._seconds: dict[str, float] = {}
-        self._failures: dict[str, str] = {}
+        self._outcomes: dict[str, float | str] = {}  # seconds of a step, or what it died of
 
     @property
     def done(self) -> bool:
-        return len(self._seconds) + len(self._failures) == len(self._document.methods)
+        return len(self._outcomes) == len(self._document.methods)
 
     @property
     def failed(self) -> bool:
-        return bool(self._failures)
+        return bool(self._failures())
+
+    @property
+    def handed_out(self) -> bool:
+        """Whether some worker has got every share, or is about to."""
+        return not self._shares
 
     def next_share(self) -> dict[str, Run] | None:
         """The runs that one worker is to try, or None when all are handed out."""
         return {method.name: self._run(method) for method in self._shares.pop()} if self._shares else None
 
     def record(self, outcomes: Mapping[str, float | str]) -> None:
-        """Takes what `measure` gave for one share."""
-        for name, outcome in outcomes.items():
-            (self._failures if isinstance(outcome, str) else self._seconds)[name] = outcome
-        if self.done and not self.failed:
-            self._when_done(self._seconds)
+        """Takes what `measure` gave for one share; of a method that was tried twice, the first outcome counts."""
+        already = self.done
+        self._outcomes = {**outcomes, **self._outcomes}
+        if self.done and not already and not self.failed:
+            self._when_done(self._outcomes)
 
     def lost(self, runs: Mapping[str, object]) -> None:
         """A worker died over its share."""
@@ -62,11 +70,14 @@ class Probe:
     def refuse_failures(self, file: str) -> None:
         """Raises DocumentError with every method that failed, and how."""
         names = [method.name for method in self._document.methods]
-        if self._failures:
+        if self.failed:
             raise DocumentError(
                 Fault(file, f"methods[{names.index(name)}]", f'"{name}" failed on its first batches:\n{failure}')
-                for name, failure in self._failures.items()
+                for name, failure in self._failures().items()
             )
+
+    def _failures(self) -> dict[str, str]:
+        return {name: outcome for name, outcome in self._outcomes.items() if isinstance(outcome, str)}
 
     def _run(self, method: Method) -> Run:
         document = self._document

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
 from tuner.campaign.campaign import Campaign, Report
@@ -23,9 +24,16 @@ class LedgerScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if "probe" in result:
             self._probe.record(result["probe"][0])
-            return self.STOP
+            return self.CONTINUE if self._waits(tune_controller) else self.STOP
         [report] = result["report"]
         return self.CONTINUE if self._campaign.receive(Report(**report)) else self.STOP
+
+    def _waits(self, tune_controller: Any) -> bool:
+        """Whether a worker that is through with its share stays for the others: not if it could lend them a hand."""
+        if self._probe.done or self._campaign.stopping:
+            return False
+        pending = any(trial.status == Trial.PENDING for trial in tune_controller.get_live_trials())
+        return self._probe.handed_out and not pending
 
     def __getstate__(self):
         return {}

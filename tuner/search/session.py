@@ -32,6 +32,8 @@ def ray_session(address: str = OWN) -> Iterator[None]:
         DocumentError: there is no Ray at the address, or it does not let us in.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # a trial without a GPU sees none
+    # No processes in advance: Ray Tune does not use them, since its workers have environment variables of their own.
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     with _own_token() if address == OWN else _joining(address):
         ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     # A lost worker is a traceback to Ray Tune, and a paragraph to Ray; here its trial goes on, or ends with one line of

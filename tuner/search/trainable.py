@@ -16,7 +16,7 @@ from tuner.campaign.run import Run
 from tuner.campaign.trial import Trial
 from tuner.search import watch
 from tuner.search.failure import failure_of
-from tuner.search.probe import measure
+from tuner.search.probe import WAIT_SECONDS, measure
 from tuner.training.checkpoint import Checkpoints, SaveError
 
 REPORT_SECONDS = 1.0
@@ -54,6 +54,7 @@ class CampaignTrainable(tune.Trainable):
     def _begin(self, config: dict[str, Any]) -> None:
         self._assignment = config
         self._rows: Iterator[dict[str, Any]] | None = None
+        self._untried: dict[str, Run] = config.get("probe", {})
         if "probe" in config:
             return
         folder = Path(config["folder"])
@@ -75,12 +76,19 @@ class CampaignTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         # Ray flattens dictionaries, but not what is in a list.
         if "probe" in self._assignment:
-            return {"probe": [measure(self._assignment["probe"], device())]}
+            return {"probe": [self._try_out()]}
         self._watch.training = None if self._unclaimed else self._own
         outcome = self._train()
         self._watch.training = None
         report = Report(self._assignment["trial"], self._attempt, *outcome, notes=self._checkpoints.passed_over)
         return {"report": [asdict(report)]}
+
+    def _try_out(self) -> dict[str, float | str]:
+        """What came of its share of the probe; nothing more once that is told, while it waits for the others."""
+        runs, self._untried = self._untried, {}
+        if not runs:
+            time.sleep(WAIT_SECONDS)
+        return measure(runs, device())
 
     def _train(self) -> tuple[list[dict[str, Any]], str, dict[str, str] | None]:
         """Rows, status and error up to the next hand-over: a rung, the end, or when enough time has passed."""

@@ -58,7 +58,6 @@ class Mirror:
         self.error: str | None = None
         """The last problem, or None while all is well."""
         self._copy = _Copy(folder, uri, {**_SETTINGS, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(REQUEST_SECONDS)})
-        self._started = threading.Event()
         self._ending = threading.Event()
         self._given_up = threading.Event()
         self._drained = False
@@ -70,14 +69,14 @@ class Mirror:
         return self._copy.page
 
     def prepare(self) -> None:
-        """Returns at once; MLflow is imported in the thread. Call it where the processor waits for other things."""
-        if self._thread.ident is None:
-            self._thread.start()
+        """Imports MLflow, which takes seconds. Call it where the processor waits for other things."""
+        with suppress(Exception):  # what is wrong shows again when it is used
+            self._copy.import_mlflow()
 
     def start(self) -> None:
         """Returns at once, and shows from now on what the ledger says. A mirror that was started goes on."""
-        self._started.set()
-        self.prepare()
+        if self._thread.ident is None:
+            self._thread.start()
 
     def drain(self, seconds: float = 25.0) -> bool:
         """Waits until MLflow has all that is in the ledger now, and ends the thread; whether it got there in time.
@@ -96,9 +95,6 @@ class Mirror:
         before = sys.getswitchinterval()
         sys.setswitchinterval(HANDOVER_SECONDS)
         try:
-            with suppress(Exception):  # what is wrong shows again when it is used
-                self._copy.import_mlflow()
-            self._started.wait()
             self._follow()
         finally:
             sys.setswitchinterval(before)

@@ -14,7 +14,7 @@ from tuner.campaign.settings import Search
 from tuner.campaign.spaces import Space, as_searched
 from tuner.campaign.study import Study
 from tuner.campaign.trial import Trial
-from tuner.search.samplers import cma_es, gaussian_process, random_search, tpe
+from tuner.search.samplers import gaussian_process, random_search, tpe
 from tuner.training.streams import seed_of
 
 Suggestion = tuple[dict[str, Any], dict[str, Any]]
@@ -88,6 +88,9 @@ def _sampled(
         case "gp":
             return gaussian_process.suggest(space, [*known, *told], startup, seed), {}
         case "cmaes":
+            # Not above: its package imports half of scipy, which no other sampler needs.
+            from tuner.search.samplers import cma_es
+
             return cma_es.suggest(space, told, known, seed)
 
 
