@@ -39,16 +39,28 @@ def state(tmp_path):
         yield campaign.state
 
 
-def printed(state, *played) -> str:
-    console = Console(width=150, file=StringIO())
+def printed(state, *played, width=150) -> str:
+    console = Console(width=width, file=StringIO())
     print_simulations(state.document, recorded(state), played, console)
     return console.file.getvalue()
 
 
 def test_time_cost_regret_and_what_is_assumed(state):
     played = simulate(state, Setup(state.document.search.model_copy(update={"scheduler": "fifo"}), workers=1))
-    row = next(line for line in printed(state, played).splitlines() if line.startswith("1  fifo"))
-    assert row.split()[2:] == ["1", "4", "0", "48.0", "h", "48.00", "+0.00", "+0.00", "12", "in", "2", "trials"]
+    costs, regrets = (line for line in printed(state, played).splitlines() if line.startswith("1 "))
+    assert costs.split()[1:] == ["fifo", "1", "4", "0", "48.0", "h", "48.00"]
+    assert regrets.split()[1:] == ["+0.00", "+0.00", "12", "in", "2", "trials"]
+
+
+def test_nothing_is_cut_off_at_80_characters(state):
+    search = state.document.search.model_copy(update={"budget": Budget(epochs=1500)})
+    played = simulate(state, Setup(search, workers=1))
+    text = printed(state, *[played] * 15, width=80)
+    assert "…" not in text
+    assert text.count("CPU-hours") == text.count("assumed epochs") == 1
+    by_study = [line.split()[1:] for line in text.splitlines() if line.startswith("none ")]
+    assert [len(row) for row in by_study] == [6, 6, 4]
+    assert {value for row in by_study for value in row} == {"+0.00"}
 
 
 def test_a_setup_says_what_it_heeds(state):

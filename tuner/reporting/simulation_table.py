@@ -1,6 +1,6 @@
 """What other schedulers and machines would have found and cost, for a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -11,18 +11,19 @@ from tuner.reporting.notation import NOTHING, counted, duration, points
 
 AS_RUN = "as it ran"
 
+COLUMNS = 6
+"""Searches side by side in one table: what 80 characters hold beside the name of a study."""
+
 
 def print_simulations(document: Document, was: Played, played: Sequence[Played], console: Console) -> None:
     """The recorded campaign, then the simulated ones: time, cost, and how much worse the chosen trials are."""
     on_gpus = document.resources.gpu > 0
-    table = _table(f"Simulations of {document.name}", ("", "search"))
-    for heading in ("at once", "trials", "stopped", "wall time", "GPU-hours" if on_gpus else "CPU-hours"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("mean regret", "worst", "assumed epochs"):
-        table.add_column(heading, justify="right")
+    hours = "GPU-hours" if on_gpus else "CPU-hours"
+    numbers = ["at once", "trials", "stopped", "wall time", hours]
+    costs = _table(f"Simulations of {document.name}", ["", "search"], numbers)
+    regrets = _table("Regret", [""], ["mean", "worst", "assumed epochs"])
     for number, each in enumerate((was, *played)):
-        worst = max((regret for regret in each.regret.values() if regret is not None), default=None)
-        table.add_row(
+        costs.add_row(
             str(number or ""),
             described(each.setup, document) if number else AS_RUN,
             str(each.setup.workers),
@@ -30,12 +31,16 @@ def print_simulations(document: Document, was: Played, played: Sequence[Played],
             f"{each.stopped:,}",
             duration(each.wall_seconds),
             f"{each.spent.gpu_hours if on_gpus else each.spent.cpu_hours:,.2f}",
+        )
+        worst = max((regret for regret in each.regret.values() if regret is not None), default=None)
+        regrets.add_row(
+            str(number or AS_RUN),
             _regret(each.mean_regret, document),
             _regret(worst, document),
             f"{each.extended_epochs:,} in {counted(len(each.extended), 'trial')}" if each.extended else NOTHING,
         )
-    console.print(table)
-    console.print(_by_study(document, was, played))
+    for table in (costs, regrets, *_by_study(document, was, played)):
+        console.print(table)
     for line in _caption(document):
         console.print(line, style="dim", highlight=False)
 
@@ -53,13 +58,14 @@ def described(setup: Setup, document: Document) -> str:
     return ", ".join(parts)
 
 
-def _by_study(document: Document, was: Played, played: Sequence[Played]) -> Table:
-    table = _table("Regret by study", ("study",))
-    for number in range(len(played) + 1):
-        table.add_column(str(number) if number else AS_RUN, justify="right", no_wrap=True)
-    for study in was.regret:
-        table.add_row(study, *(_regret(each.regret[study], document) for each in (was, *played)))
-    return table
+def _by_study(document: Document, was: Played, played: Sequence[Played]) -> Iterator[Table]:
+    numbered = [(AS_RUN, was), *((str(number), each) for number, each in enumerate(played, start=1))]
+    for start in range(0, len(numbered), COLUMNS):
+        shown = numbered[start : start + COLUMNS]
+        table = _table("Regret by study", ["study"], [heading for heading, _ in shown])
+        for study in was.regret:
+            table.add_row(study, *(_regret(each.regret[study], document) for _, each in shown))
+        yield table
 
 
 def _caption(document: Document) -> list[str]:
@@ -78,8 +84,11 @@ def _regret(regret: float | None, document: Document) -> str:
     return NOTHING if regret is None else f"{regret:+.4f}"
 
 
-def _table(title: str, headings: Sequence[str]) -> Table:
+def _table(title: str, names: Sequence[str], numbers: Sequence[str]) -> Table:
+    """Where it is too wide, names take two lines; numbers never do."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, no_wrap=True)
+    for heading in names:
+        table.add_column(heading, overflow="fold")
+    for heading in numbers:
+        table.add_column(heading, justify="right", no_wrap=True)
     return table
