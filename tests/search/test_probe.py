@@ -77,35 +77,44 @@ def document_of(tmp_path, methods):
     return reading.check({**CONTENT, "methods": methods, "storage": str(tmp_path)}, "probe.yaml")
 
 
-class Controller:
-    """What a scheduler may ask Ray Tune for: its trials that have not ended."""
-
-    def __init__(self, *statuses):
-        self._trials = [SimpleNamespace(status=status) for status in statuses]
-
-    def get_live_trials(self):
-        return self._trials
-
-
 def test_a_worker_waits_for_the_others_unless_it_is_needed_or_all_is_over(tmp_path):
     campaign = SimpleNamespace(stopping=False)
     tried = Probe(document_of(tmp_path, ["none", "mixup", "cutmix"]), 3, lambda _: None)
     scheduler = LedgerScheduler(campaign, tried)
-    both, [first, *_] = Controller(Trial.RUNNING, Trial.RUNNING), tried.next_share()
-    tried.next_share()
-    assert scheduler.on_trial_result(both, None, {"probe": [{first: 0.1}]}) == TrialScheduler.STOP  # one is left
-    [last] = tried.next_share()
-    assert scheduler.on_trial_result(both, None, {"probe": [{}]}) == TrialScheduler.CONTINUE
-    pending = Controller(Trial.RUNNING, Trial.PENDING)
-    assert scheduler.on_trial_result(pending, None, {"probe": [{}]}) == TrialScheduler.STOP
+
+    def decision(**outcomes):
+        return scheduler.on_trial_result(None, None, {"probe": [outcomes]})
+
+    [first], [second] = tried.next_share(), tried.next_share()
+    assert decision(**{first: 0.1}) == TrialScheduler.STOP  # one share is left
+    [third] = tried.next_share()
+    assert decision() == TrialScheduler.CONTINUE
+    other = SimpleNamespace(status=Trial.PENDING, is_finished=lambda: False)
+    scheduler.on_trial_add(None, other)
+    assert decision() == TrialScheduler.STOP  # so that its worker takes the other one's share
+    other.status = Trial.RUNNING
+    assert decision() == TrialScheduler.CONTINUE
     campaign.stopping = True
-    assert scheduler.on_trial_result(both, None, {"probe": [{}]}) == TrialScheduler.STOP
+    assert decision() == TrialScheduler.STOP
     campaign.stopping = False
-    others = {"none", "mixup", "cutmix"} - {first}
-    assert last in others
-    outcome = dict.fromkeys(others, 0.2)
-    assert scheduler.on_trial_result(both, None, {"probe": [outcome]}) == TrialScheduler.STOP
-    assert scheduler.on_trial_result(both, None, {"probe": [{}]}) == TrialScheduler.STOP
+    assert decision(**{second: 0.2, third: 0.3}) == TrialScheduler.STOP
+    assert decision() == TrialScheduler.STOP
+
+
+def test_the_trial_that_came_first_runs_first_and_ended_ones_are_forgotten():
+    scheduler = LedgerScheduler(None, None)
+    assert scheduler.choose_trial_to_run(None) is None
+    trials = [SimpleNamespace(status=Trial.RUNNING, is_finished=lambda: False) for _ in range(4)]
+    for trial in trials:
+        scheduler.on_trial_add(None, trial)
+    assert scheduler.choose_trial_to_run(None) is None
+    trials[2].status = trials[1].status = Trial.PENDING
+    assert scheduler.choose_trial_to_run(None) is trials[1]
+    trials[1].is_finished, trials[1].status = lambda: True, Trial.TERMINATED
+    scheduler.on_trial_add(None, trials[0])  # a second time, as after a lost worker
+    assert scheduler.choose_trial_to_run(None) is trials[2]
+    trials[0].status = Trial.PENDING
+    assert scheduler.choose_trial_to_run(None) is trials[2]
 
 
 def test_a_share_that_is_tried_again_keeps_its_first_outcome(tmp_path):

@@ -20,20 +20,27 @@ class LedgerScheduler(FIFOScheduler):
         super().__init__()
         self._campaign = campaign
         self._probe = probe
+        self._live: list[Trial] = []  # Ray's trials that have not ended, in the order in which they came
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        self._live = [*(other for other in self._live if other is not trial and not other.is_finished()), trial]
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """The first of those that wait. Ray's own looks through all that ever were, at each of its steps."""
+        return next((trial for trial in self._live if trial.status == Trial.PENDING), None)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if "probe" in result:
             self._probe.record(result["probe"][0])
-            return self.CONTINUE if self._waits(tune_controller) else self.STOP
+            return self.CONTINUE if self._waits() else self.STOP
         [report] = result["report"]
         return self.CONTINUE if self._campaign.receive(Report(**report)) else self.STOP
 
-    def _waits(self, tune_controller: Any) -> bool:
+    def _waits(self) -> bool:
         """Whether a worker that is through with its share stays for the others: not if it could lend them a hand."""
         if self._probe.done or self._campaign.stopping:
             return False
-        pending = any(trial.status == Trial.PENDING for trial in tune_controller.get_live_trials())
-        return self._probe.handed_out and not pending
+        return self._probe.handed_out and not any(trial.status == Trial.PENDING for trial in self._live)
 
     def __getstate__(self):
         return {}
