@@ -24,8 +24,8 @@ from tuner.reporting.status import Status, show_status, status_of
 ROOT = Path(__file__).parents[2]
 
 
-def shown(book):
-    console = Console(file=io.StringIO(), width=120)
+def shown(book, width=120):
+    console = Console(file=io.StringIO(), width=width)
     show_status(book.folder, console)
     return console.file.getvalue()
 
@@ -54,6 +54,15 @@ def test_each_study_with_what_is_done_begun_and_left(book):
     assert cells(text, "mixup") == ["mixup", "1/3", "0/3", "–", "5", "1", "1", "–", "–"]
     assert "3 trials ended, 6 epochs" in text
     assert "mixup-000 diverged after epoch 1: Diverged: val_nll is nan\n" in text
+
+
+def test_a_pipe_of_80_characters_cuts_nothing_off(book):
+    made = book(methods=["patchup_hard"], training={"epochs": 300}, search={"trials": 300}, final={"seeds": [0]})
+    for number in range(150):
+        made.search("patchup_hard", number, [0.5] * 10)
+    line = " ".join(cells(shown(made, width=80), "patchup_hard"))
+    assert line == "patchup_hard 150/300 0/1 – 151 – 1,500 50.00 –"
+    assert "…" not in shown(made, width=80)
 
 
 def test_pace_and_time_left_by_hand(book):

@@ -6,6 +6,7 @@ at the exit: an eighth of the imports and two seconds of the exit (`LOG.md`, 202
 
 import atexit
 import gc
+import sys
 
 OBJECTS = 100_000
 """New ones before it looks, instead of 700 or 2,000: some tens of megabytes, if all of them were garbage."""
@@ -14,4 +15,10 @@ OBJECTS = 100_000
 def collect_rarely() -> None:
     """For a process of our own, before it imports the most of it."""
     gc.set_threshold(OBJECTS)
-    atexit.register(gc.freeze)
+    atexit.register(_leave_all)
+
+
+def _leave_all() -> None:
+    # Triton, which torchvision imports, counts what is left of it at the exit, and prints a page about it.
+    if "triton" not in sys.modules:
+        gc.freeze()

@@ -147,10 +147,10 @@ def _driver(status: Status) -> str:
 
 
 def _table(status: Status) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("study", no_wrap=True)
     going = "running" if status.runs else "begun"
-    for heading in ("search", "final", going, "left", "failed", "epochs", "best val, %", "test, %"):
+    for heading in ("search", "final", going, "left", "failed", "epochs", "best\nval, %", "test, %"):
         table.add_column(heading, justify="right", no_wrap=True)
     for study in (study for method in Results.of(status.state).methods for study in method.studies):
         summary, trials = study.summary(), (*study.searched, *study.finals)
