@@ -27,7 +27,7 @@ class LedgerScheduler(FIFOScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """The first of those that wait. Ray's own looks through all that ever were, at each of its steps."""
-        return next((trial for trial in self._live if trial.status == Trial.PENDING), None)
+        return self._first_pending()
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if "probe" in result:
@@ -40,7 +40,10 @@ class LedgerScheduler(FIFOScheduler):
         """Whether a worker that is through with its share stays for the others: not if it could lend them a hand."""
         if self._probe.done or self._campaign.stopping:
             return False
-        return self._probe.handed_out and not any(trial.status == Trial.PENDING for trial in self._live)
+        return self._probe.handed_out and self._first_pending() is None
+
+    def _first_pending(self) -> Trial | None:
+        return next((trial for trial in self._live if trial.status == Trial.PENDING), None)
 
     def __getstate__(self):
         return {}
