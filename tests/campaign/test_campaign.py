@@ -147,6 +147,19 @@ def test_the_agenda_searches_in_turn_then_refits_and_ends(campaign):
     ]
 
 
+def test_while_the_last_trial_runs_the_campaign_is_not_done_and_goes_on_with_it_when_its_worker_is_lost(content):
+    content["search"] = {"trials": 0}
+    content["final"] = {"seeds": [0], "select": "last"}
+    campaign = Campaign.open(reading.check(content, "small.yaml"), FACTS)
+    trials = [campaign.suggest_final(Study(method), None, 0) for method in ("none", "mixup")]
+    running = {trial.id for trial in trials}
+    assert next_step(campaign.state, running) == "wait"
+    assert next_step(campaign.state, running - {trials[0].id}) == Resume(trials[0])
+    for trial in trials:
+        campaign.receive(Report(trial.id, 1, [row(e) for e in range(1, 9)]))
+    assert next_step(campaign.state, set()) == "done"
+
+
 def test_at_most_a_quarter_of_a_study_runs_at_once_and_finals_fill_idle_workers(campaign):
     running = {}
     for method in ("none", "mixup"):

@@ -10,6 +10,7 @@ from ray.tune.search import Searcher
 
 from tests.faults import faulty
 from tests.faults.test_sigkill import CONTENT
+from tests.search.simulated import tried
 from tuner.campaign import reading
 from tuner.campaign.campaign import Campaign, Report
 from tuner.campaign.ledger import read
@@ -39,8 +40,7 @@ def with_faulty(method, **fixed):
 def carry(document):
     """Runs a campaign to its end, all trials in one worker; returns it, closed."""
     campaign = Campaign.open(document, preflight(document, "trials.yaml"))
-    probe = Probe(document, 1, lambda _: None)
-    probe.record(dict.fromkeys(probe.next_share(), 0.1))
+    probe = tried(document)
     searcher, scheduler = LedgerSearcher(campaign, probe), LedgerScheduler(campaign, probe)
     worker, number = None, 0
     while (config := searcher.suggest(f"ray-{number}")) != Searcher.FINISHED:

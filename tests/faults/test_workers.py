@@ -101,6 +101,16 @@ def test_a_worker_killed_within_an_epoch_goes_on_at_the_very_step(tmp_path, head
     assert [without_seconds(row) for row in trial.rows] == uninterrupted(campaign, trial)
 
 
+def test_a_trial_whose_worker_dies_before_it_has_begun_is_not_given_up(tmp_path, head, tally):
+    """Ray Tune itself takes such a death for two at once, and gives the trial up whatever it was told to bear."""
+    assert head.drive(campaign_in(tmp_path, "DeadlyToTheNext")) == 0
+    assert_whole(tmp_path, suggested=2)
+    tally.fault("worker killed")
+    tally.ledger(tmp_path / "killed" / "ledger.jsonl")
+    assert (tmp_path / "died").exists()
+    assert [(trial.status, trial.epoch) for trial in state_of(tmp_path).trials.values()] == [("completed", 4)] * 2
+
+
 @pytest.mark.timeout(400)
 def test_through_tune_the_ill_are_given_up_the_well_complete_and_the_exit_code_is_1(tmp_path, head, tally):
     campaign = campaign_in(tmp_path, "none", "Raising", "Deadly")

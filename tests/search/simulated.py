@@ -21,11 +21,17 @@ def curve(params, seed, epoch):
     return {"epoch": epoch, "train_loss": error, "val_error": error, "val_nll": 2 * error, "seconds": 0.1}
 
 
+def tried(document):
+    """A probe that is over."""
+    probe = Probe(document, 1, lambda _: None)
+    probe.record(dict.fromkeys(probe.next_share(), 0.1))
+    return probe
+
+
 def carry(document):
     """Runs the campaign to its end at concurrency 1; returns the closed campaign, whose state stays readable."""
     campaign = Campaign.open(document, FACTS)
-    probe = Probe(document, 1, lambda _: None)
-    probe.record(dict.fromkeys(probe.next_share(), 0.1))
+    probe = tried(document)
     searcher, scheduler = LedgerSearcher(campaign, probe), LedgerScheduler(campaign, probe)
     number = 0
     while (config := searcher.suggest(f"ray-{number}")) != Searcher.FINISHED:

@@ -47,14 +47,10 @@ def next_step(state: State, running: Set[str]) -> Step:
     """The next step, given the ids of the trials that are being run.
 
     Unended trials come first, in their old order. Then the studies are searched in turn, the one with the fewest trials
-    first. Final trials of a finished study fill what is idle. "wait" is returned only while something runs.
+    first. Final trials of a finished study fill what is idle. "wait" is returned while something runs, and "done" only
+    when nothing does: until then a worker may die, and its trial be up again.
     """
-    return (
-        _unended(state, running)
-        or _search(state)
-        or _final(state)
-        or ("wait" if running and not _all_searched_out(state) else "done")
-    )
+    return _unended(state, running) or _search(state) or _final(state) or ("wait" if running else "done")
 
 
 def _unended(state: State, running: Set[str]) -> Resume | Supersede | None:
@@ -87,7 +83,3 @@ def _final(state: State) -> Refit | None:
             if seed not in begun:
                 return Refit(study, best, seed)
     return None
-
-
-def _all_searched_out(state: State) -> bool:
-    return all(state.searched_out(study.name) for study in state.document.studies)

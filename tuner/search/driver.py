@@ -13,7 +13,7 @@ from tuner.campaign.campaign import Campaign
 from tuner.search.nodes import Room, workers
 from tuner.search.probe import Probe
 from tuner.search.scheduler import LedgerScheduler
-from tuner.search.searcher import WORKER_DEATHS, LedgerSearcher
+from tuner.search.searcher import LedgerSearcher
 from tuner.search.trainable import CampaignTrainable
 
 _QUIET_TUNE = {
@@ -71,7 +71,6 @@ def execute(
             name="tune",
             verbose=0,
             callbacks=[room],
-            failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS - 1),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )

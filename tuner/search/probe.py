@@ -35,7 +35,8 @@ class Probe:
 
     def __init__(self, document: Document, workers: int, when_done: Callable[[dict[str, float]], None]):
         self._document = document
-        self._shares = [share for share in (document.methods[i::workers] for i in range(workers)) if share]
+        shares = [document.methods[i::workers] for i in range(workers)]
+        self._shares = [{method.name: self._run(method) for method in share} for share in shares if share]
         self._when_done = when_done
         self._outcomes: dict[str, float | str] = {}  # seconds of a step, or what it died of
 
@@ -54,7 +55,12 @@ class Probe:
 
     def next_share(self) -> dict[str, Run] | None:
         """The runs that one worker is to try, or None when all are handed out."""
-        return {method.name: self._run(method) for method in self._shares.pop()} if self._shares else None
+        return self._shares.pop() if self._shares else None
+
+    def put_back(self, share: dict[str, Run]) -> None:
+        """A worker died over its share; another one is to try what it has not told of."""
+        if untried := {name: run for name, run in share.items() if name not in self._outcomes}:
+            self._shares.append(untried)
 
     def record(self, outcomes: Mapping[str, float | str]) -> None:
         """Takes what `measure` gave for one share; of a method that was tried twice, the first outcome counts."""
@@ -64,7 +70,7 @@ class Probe:
             self._when_done(self._outcomes)
 
     def lost(self, runs: Mapping[str, object]) -> None:
-        """A worker died over its share."""
+        """One worker after the other died over its share."""
         self.record(dict.fromkeys(runs, "The worker process died. Did it run out of memory? Try a smaller batch_size."))
 
     def refuse_failures(self, file: str) -> None:

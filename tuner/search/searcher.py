@@ -1,6 +1,7 @@
 """Ray's searcher interface over a campaign: Ray asks here for the next trial."""
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -18,11 +19,15 @@ from tuner.search.probe import Probe
 from tuner.search.trainable import assignment
 
 WORKER_DEATHS = 3
-"""A trial that loses so many workers is given up."""
+"""A trial over which so many workers die, with no epoch recorded between them, is given up."""
 
 
 class LedgerSearcher(Searcher):
     """Hands out what the agenda says. A suggestion is in the ledger before Ray hears of it.
+
+    A worker's death ends Ray's trial, and not ours: the agenda finds it run by nobody, and the next trial of Ray's goes
+    on with it. Ray's own retries would count the nodes that are lost over a long trial against it, and one death twice
+    that comes while a worker is handed from one trial to the next.
 
     Args:
         campaign: that is run.
@@ -37,6 +42,7 @@ class LedgerSearcher(Searcher):
         self._probe = probe
         self._probed: dict[str, dict[str, Run]] = {}  # Ray's trial id -> what it tries
         self._carried: dict[str, str] = {}  # Ray's trial id -> ours
+        self._deaths: Counter[tuple[str, int]] = Counter()  # over which trial, behind which epoch
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The assignment of Ray trial `trial_id`; None to be asked again later, FINISHED when nothing is left."""
@@ -83,18 +89,25 @@ class LedgerSearcher(Searcher):
         return samplers.suggest(space, paper, trials, learnt, document.search, study, number)
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
-        """Ray is through with a trial; with `error` it gave up because workers died."""
+        """Ray is through with a trial; with `error` its worker died."""
         if share := self._probed.pop(trial_id, None):
-            if error:
+            if error and self._died("probe of " + ", ".join(share), 0):
                 self._probe.lost(share)
+            elif error:
+                self._probe.put_back(share)
             return
-        trial = self._carried.pop(trial_id)
-        if error:
+        trial = self._campaign.state.trials[self._carried.pop(trial_id)]
+        if error and self._died(trial.id, trial.epoch):
             self._campaign.lost(
-                trial,
+                trial.id,
                 f"{WORKER_DEATHS} worker processes died over it, one after the other. Where the machine ran out of "
                 "memory, try a smaller batch_size, or a smaller resources.max_concurrent.",
             )
+
+    def _died(self, over: str, epoch: int) -> bool:
+        """Counts a worker's death; whether it is the last one that is put up with."""
+        self._deaths[over, epoch] += 1
+        return self._deaths[over, epoch] == WORKER_DEATHS
 
     def on_trial_result(self, trial_id: str, result: dict) -> None:
         """The scheduler has recorded it already."""

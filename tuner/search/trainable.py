@@ -45,7 +45,7 @@ def device() -> str:
 
 class CampaignTrainable(tune.Trainable):
     """Trains what its config assigns and hands over reports. Whatever goes wrong in a trial is a report, too:
-    it never raises, so that Ray's failure counter is left for workers that die."""
+    it never raises, so that an error of a Ray trial always is a worker that died."""
 
     def setup(self, config: dict[str, Any]) -> None:
         self._watch = watch.start()
