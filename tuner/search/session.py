@@ -1,9 +1,11 @@
 """Where the workers come from: a Ray of our own on this machine, or one that runs already."""
 
+import gc
 import logging
 import os
 import secrets
 import socket
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -43,8 +45,33 @@ def ray_session(address: str = OWN) -> Iterator[None]:
     try:
         yield
     finally:
-        ray.shutdown()
+        with _no_garbage():
+            ray.shutdown()
         ray._private.worker._worker_logs_enabled = True
+
+
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    """What nobody holds any more is gone, and no thread looks for more of it.
+
+    Ray Tune leaves references to Ray's objects in cycles. Where any thread, such as one that imports MLflow, happens to
+    collect one while Ray shuts down, Ray ends the process at once, with exit code 1.
+    """
+
+    class Cycle:
+        def __init__(self):
+            self.itself = self
+
+    enabled = gc.isenabled()
+    gc.disable()  # no thread begins a search
+    try:
+        collected = weakref.ref(Cycle())
+        while collected():  # not while another thread, in the middle of one, keeps us from ours
+            gc.collect()
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextmanager
