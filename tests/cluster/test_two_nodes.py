@@ -17,9 +17,9 @@ TRIALS, EPOCHS = 10, 60
 
 
 @pytest.fixture(scope="module")
-def nodes(cluster, ray_folder) -> Joined:
+def nodes(cluster) -> Joined:
     """A head that runs no trials."""
-    return Joined(cluster, ray_folder, num_cpus=0)
+    return Joined(cluster, num_cpus=0)
 
 
 def campaign_in(folder):

@@ -12,13 +12,14 @@ from tests.faults.tally import Tally, summary
 
 @pytest.fixture(scope="module")
 def cluster(ray_folder):
-    """A Ray without any node yet; shut down after the module."""
+    """A Ray without any node yet, in a temporary folder of its own; shut down after the module."""
     import tuner.search  # noqa: F401, I001  # which sets what Ray reads at import
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as inherited:
         inherited.setenv("PYTHONPATH", str(ROOT))
         inherited.setenv("OMP_NUM_THREADS", "1")
+        inherited.setenv("RAY_TMPDIR", ray_folder)  # where the cluster notes its address, too
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # as the workers: what is trained here is compared with what they train
         cluster = Cluster()
@@ -28,9 +29,9 @@ def cluster(ray_folder):
 
 
 @pytest.fixture(scope="module")
-def head(cluster, ray_folder) -> Iterator[Joined]:
+def head(cluster) -> Iterator[Joined]:
     """A Ray of one node with two CPUs."""
-    with closing(Joined(cluster, ray_folder, num_cpus=2)) as joined:
+    with closing(Joined(cluster, num_cpus=2)) as joined:
         yield joined
 
 

@@ -16,17 +16,16 @@ class Joined:
 
     Args:
         cluster: of `ray.cluster_utils`; its first node is started here.
-        folder: Ray's temporary one.
         first: arguments of that node.
     """
 
-    def __init__(self, cluster, folder: str, **first):
+    def __init__(self, cluster, **first):
         self._cluster = cluster
         self._drivers: subprocess.Popen | None = None
         # The health checks that declare a node dead are Ray's, but not as patient.
         checks = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_timeout_ms": 1000}
         checks["health_check_failure_threshold"] = 3
-        self.add_node(temp_dir=folder, _system_config=checks, **first)
+        self.add_node(_system_config=checks, **first)
 
     def add_node(self, **node) -> int:
         """Starts a node; the number of its raylet's process."""

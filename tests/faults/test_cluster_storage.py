@@ -39,9 +39,9 @@ exec "$@"
 
 
 @pytest.fixture(scope="module")
-def pair(cluster, ray_folder) -> Joined:
+def pair(cluster) -> Joined:
     """A Ray of two nodes that both see everything."""
-    joined = Joined(cluster, ray_folder, num_cpus=2)
+    joined = Joined(cluster, num_cpus=2)
     joined.add_node(num_cpus=1)
     return joined
 

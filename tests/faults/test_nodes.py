@@ -18,9 +18,9 @@ from tests.faults.test_workers import (
 
 
 @pytest.fixture(scope="module")
-def nodes(cluster, ray_folder) -> Joined:
+def nodes(cluster) -> Joined:
     """A Ray with a head that trains nothing and one node that may."""
-    joined = Joined(cluster, ray_folder, num_cpus=0)
+    joined = Joined(cluster, num_cpus=0)
     joined.add_node(num_cpus=1)
     return joined
 
