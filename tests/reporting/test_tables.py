@@ -1,6 +1,7 @@
 """The tables hold what the results are, and every rendering holds what the table does."""
 
 import io
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -63,6 +64,13 @@ def test_terminal_shows_brackets_and_does_not_cut_numbers(results):
     for row in final_table(results).rows:
         for cell in row:
             assert cell in text
+
+
+def test_the_longest_name_and_a_seed_that_failed_fit_into_eighty_columns(results):
+    row = ("patchup_hard", "9.48 ± 11.67", "[-5.01, 23.97]", "5", "3.50", "12", "1,266", "16 min")
+    console = Console(file=io.StringIO(), width=80)
+    console.print(replace(final_table(results), rows=(row,)).as_rich())
+    assert console.file.getvalue().splitlines()[-1].split() == " ".join(row).split()
 
 
 def test_terminal_shows_a_message_as_it_stands(results):

@@ -62,7 +62,7 @@ def test_it_prints_a_plan_a_line_for_each_trial_the_table_and_what_to_do_next(fi
     lines = outcome.stdout.splitlines()
     assert lines[0].startswith("Plan of two")
     assert sum(bool(re.match(r"\[ ?\d+/12\] ", line)) for line in lines) == 12
-    assert re.search(r"^ none .* 2 ", outcome.stdout, re.MULTILINE)
+    assert re.search(r"^none .* ± .* 2 ", outcome.stdout, re.MULTILINE)
     assert "uv run mlflow ui --backend-store-uri sqlite:///" in outcome.stdout
     assert "uv run tune.py rerun" in outcome.stdout
     assert "ray" not in outcome.stderr.lower()

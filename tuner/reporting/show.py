@@ -21,6 +21,7 @@ def show(folder: Folder, console: Console) -> None:
     html, markdown, csv = page.write(folder, state)
     table = final_table(results)
     console.print(table.as_rich())
+    console.print()
     _say(console, table.caption, style="dim")
     console.print()
     for line in verdict(results):

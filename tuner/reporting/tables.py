@@ -41,7 +41,7 @@ class Table:
 
     def as_rich(self) -> RichTable:
         """For a terminal."""
-        table = RichTable(title=self.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+        table = RichTable(title=self.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_edge=False)
         table.pad_edge, table.collapse_padding = False, True
         for column in self.columns:
             side = "left" if column.text else "right"
