@@ -66,7 +66,7 @@ def test_terminal_shows_brackets_and_does_not_cut_numbers(results):
             assert cell in text
 
 
-def test_the_longest_name_and_a_seed_that_failed_fit_into_eighty_columns(results):
+def test_a_long_name_and_the_wide_interval_of_a_failed_seed_fit_into_eighty_columns(results):
     row = ("patchup_hard", "9.48 ± 11.67", "[-5.01, 23.97]", "5", "3.50", "12", "1,266", "16 min")
     console = Console(file=io.StringIO(), width=80)
     console.print(replace(final_table(results), rows=(row,)).as_rich())

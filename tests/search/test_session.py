@@ -1,4 +1,4 @@
-"""How a Ray session of ours ends: with nothing left on the screen, and without the process."""
+"""What a Ray session of ours leaves: nothing on the screen, and the process that it ran in."""
 
 import os
 import subprocess
